@@ -1,0 +1,78 @@
+//! Every limit of the node: what it bounds, why this value, what gets worse either way.
+//!
+//! S3's own limits name AWS's page; ours name the measurement or the reason.
+
+/// Alignment of buffers, file offsets and lengths under O_DIRECT. 4 KiB suits every drive sold today
+/// (512-byte and 4 KiB sectors); smaller would fail on 4Kn drives.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Payload up to this length travels inside its log record (docs/decisions/0003-inline-limit.md).
+/// Larger: one durable write, but more bytes to copy when the log is cleaned. Smaller: a second write and
+/// a sync for each object.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Capacity of a large pool buffer: the unit of receiving, hashing and writing of large payloads.
+/// Larger buffers cost arena memory per upload, smaller ones more system calls per gigabyte.
+pub const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Capacity of a small pool buffer, for small ranged reads and log records.
+pub const SMALL_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Payload bytes covered by one CRC32C in an extent. A ranged read verifies whole chunks, so a larger
+/// value makes small ranges read more; a smaller one makes checksum blocks larger.
+pub const CHECKSUM_CHUNK_BYTES: usize = 64 * 1024;
+
+/// Payload bytes of one extent. Its checksums fit one block, so that a ranged read needs at most one
+/// more block than its data.
+pub const EXTENT_BYTES_MAX: u64 = 56 * 1024 * 1024;
+
+/// AWS, "Creating object key names": at most 1,024 bytes of UTF-8.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// AWS, "Working with object metadata": user metadata in a PUT is limited to 2 KiB, counted over names
+/// without prefix and values.
+pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
+
+/// AWS, "Multipart upload limits": part numbers are 1 to 10,000.
+pub const PARTS_MAX: u16 = 10_000;
+
+/// AWS, "Multipart upload limits": every part but the last is at least 5 MiB.
+pub const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
+
+/// AWS, "Multipart upload limits": a part, a single PUT and a copied range hold at most 5 GiB.
+pub const PART_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
+
+/// AWS, "Amazon S3 objects overview": 50 TB since December 2025; 48.8 TiB is 10,000 parts of 5 GiB.
+pub const OBJECT_BYTES_MAX: u64 = PARTS_MAX as u64 * PART_BYTES_MAX;
+
+/// AWS: ListObjects, ListParts, ListMultipartUploads and DeleteObjects handle at most 1,000 entries.
+pub const LIST_KEYS_MAX: usize = 1000;
+
+/// Bytes of a request head. AWS refuses heads beyond 8 KiB of headers; signed requests with 2 KiB of
+/// metadata, a session token and a presigned query fit in 32 KiB. It bounds memory per connection.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Headers of a request. More than any SDK sends with the full 2 KiB of metadata in tiny entries would
+/// need at most a few hundred; a flood is refused.
+pub const HEADERS_MAX: usize = 256;
+
+/// Bytes of an XML request body that is buffered (CompleteMultipartUpload with 10,000 parts and
+/// checksums, DeleteObjects with 1,000 keys of 1,024 bytes escaped).
+pub const XML_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// AWS, "Authenticating requests (SigV4)": a request's clock may differ by 15 minutes.
+pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
+
+/// AWS, "Using query parameters": a presigned URL lives at most seven days.
+pub const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
+
+/// Bytes of one log record without inline payload: bounds parsing of the log. An object of 10,000 parts
+/// needs about 1 MiB.
+pub const RECORD_META_BYTES_MAX: usize = 24 * 1024 * 1024;
+
+const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);
+const _: () = assert!(BUFFER_BYTES.is_multiple_of(CHECKSUM_CHUNK_BYTES));
+const _: () = assert!(CHECKSUM_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(SMALL_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));
+/// 64 bytes of header and 4 bytes for each chunk must fit one block.
+const _: () = assert!(64 + 4 * (EXTENT_BYTES_MAX as usize / CHECKSUM_CHUNK_BYTES) <= BLOCK_BYTES);

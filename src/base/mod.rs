@@ -1,0 +1,6 @@
+//! Ground floor: limits, ids and small collections. Imports nothing of the crate.
+
+pub mod checksum;
+pub mod etag;
+pub mod limits;
+pub mod local;

