@@ -1,0 +1,258 @@
+//! Several digests over one stream of bytes.
+
+use md5::{Digest, Md5};
+use sha1::Sha1;
+use sha2::Sha256;
+
+use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+
+/// Bytes that go through every digest before the next ones are looked at. They stay in the first-level cache
+/// (32 KiB or more on every server processor) beside the digests' states, so payload is read from memory
+/// once however many digests are asked for. Much smaller pieces cost calls; larger ones leave the cache.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// What to compute over a payload.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DigestPlan {
+    pub md5: bool,
+    pub sha256: bool,
+    pub checksum: Option<ChecksumAlgorithm>,
+}
+
+/// The digests of a [`DigestPlan`], each `Some` if it was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Digests {
+    pub md5: Option<[u8; 16]>,
+    pub sha256: Option<[u8; 32]>,
+    /// A full-object checksum.
+    pub checksum: Option<Checksum>,
+}
+
+/// Computes several digests over the same bytes in one pass.
+///
+/// A SHA-256 that is both payload hash and checksum is computed once.
+#[derive(Clone)]
+pub struct Hasher {
+    plan: DigestPlan,
+    md5: Option<Md5>,
+    /// Of the whole stream: the payload hash, the checksum, or both.
+    sha256: Option<Sha256>,
+    /// Of the bytes since the last [`Hasher::finish_chunk`].
+    chunk: Option<Sha256>,
+    other: Other,
+}
+
+/// The checksum, where it is not SHA-256.
+#[derive(Clone)]
+enum Other {
+    None,
+    /// CRC-32/ISO-HDLC or CRC-64/NVME.
+    Crc(crc_fast::Digest),
+    Crc32c(u32),
+    Sha1(Sha1),
+}
+
+impl Hasher {
+    pub fn new(plan: DigestPlan) -> Self {
+        let other = match plan.checksum {
+            None | Some(ChecksumAlgorithm::Sha256) => Other::None,
+            Some(ChecksumAlgorithm::Crc32) => {
+                Other::Crc(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc))
+            }
+            Some(ChecksumAlgorithm::Crc64Nvme) => {
+                Other::Crc(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme))
+            }
+            Some(ChecksumAlgorithm::Crc32c) => Other::Crc32c(0),
+            Some(ChecksumAlgorithm::Sha1) => Other::Sha1(Sha1::new()),
+        };
+        let sha256 = plan.sha256 || plan.checksum == Some(ChecksumAlgorithm::Sha256);
+        Self { plan, md5: plan.md5.then(Md5::new), sha256: sha256.then(Sha256::new), chunk: None, other }
+    }
+
+    /// Like [`Hasher::new`], with a SHA-256 of its own for each chunk of a signed aws-chunked payload:
+    /// [`Hasher::finish_chunk`] ends one.
+    pub fn new_chunked(plan: DigestPlan) -> Self {
+        Self { chunk: Some(Sha256::new()), ..Self::new(plan) }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn update(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(PIECE_BYTES) {
+            if let Some(md5) = &mut self.md5 {
+                md5.update(piece);
+            }
+            if let Some(sha256) = &mut self.sha256 {
+                sha256.update(piece);
+            }
+            if let Some(chunk) = &mut self.chunk {
+                chunk.update(piece);
+            }
+            match &mut self.other {
+                Other::None => {}
+                Other::Crc(crc) => crc.update(piece),
+                Other::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, piece),
+                Other::Sha1(sha1) => sha1.update(piece),
+            }
+        }
+    }
+
+    /// SHA-256 of the bytes since the start or the previous call; begins the next chunk.
+    ///
+    /// The hasher must come from [`Hasher::new_chunked`].
+    pub fn finish_chunk(&mut self) -> [u8; 32] {
+        let chunk = self.chunk.as_mut().expect("a hasher of chunks");
+        std::mem::take(chunk).finalize().into()
+    }
+
+    /// The digests of all bytes seen.
+    pub fn finish(self) -> Digests {
+        let sha256: Option<[u8; 32]> = self.sha256.map(|sha256| sha256.finalize().into());
+        let checksum = self.plan.checksum.map(|algorithm| {
+            let value = match self.other {
+                Other::None => sha256.unwrap_or_default().to_vec(),
+                // A 32-bit CRC comes in the low half of the 64 bits.
+                Other::Crc(crc) => crc.finalize().to_be_bytes()[8 - algorithm.length()..].to_vec(),
+                Other::Crc32c(crc) => crc.to_be_bytes().to_vec(),
+                Other::Sha1(sha1) => sha1.finalize().to_vec(),
+            };
+            Checksum { algorithm, kind: ChecksumKind::FullObject, value }
+        });
+        Digests {
+            md5: self.md5.map(|md5| md5.finalize().into()),
+            sha256: sha256.filter(|_| self.plan.sha256),
+            checksum,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hash;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn plan(checksum: ChecksumAlgorithm) -> DigestPlan {
+        DigestPlan { md5: true, sha256: true, checksum: Some(checksum) }
+    }
+
+    fn digests(plan: DigestPlan, pieces: &[&[u8]]) -> Digests {
+        let mut hasher = Hasher::new(plan);
+        for piece in pieces {
+            hasher.update(piece);
+        }
+        hasher.finish()
+    }
+
+    fn checksum(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Vec<u8> {
+        digests(plan(algorithm), &[bytes]).checksum.unwrap().value
+    }
+
+    /// Bytes without a short period, so that a digest of the wrong range shows.
+    fn varied(length: usize) -> Vec<u8> {
+        (0..length as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    }
+
+    /// Check values: RFC 1321 (MD5), FIPS 180-2 (SHA), the catalogue of parametrised CRC algorithms.
+    #[test]
+    fn published_vectors_hold() {
+        assert_eq!(hex(&hash::md5(b"")), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(hex(&hash::md5(b"message digest")), "f96b697d7cb7938d525a2f31aaf161d0");
+        assert_eq!(
+            hex(&hash::sha256(b"abc")),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        let digits = b"123456789";
+        for (algorithm, value) in [
+            (ChecksumAlgorithm::Crc32, "cbf43926"),
+            (ChecksumAlgorithm::Crc32c, "e3069283"),
+            (ChecksumAlgorithm::Crc64Nvme, "ae8b14860a799888"),
+            (ChecksumAlgorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
+            (ChecksumAlgorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+        ] {
+            assert_eq!(hex(&checksum(algorithm, digits)), value, "{}", algorithm.name());
+        }
+        assert_eq!(
+            hex(&checksum(ChecksumAlgorithm::Sha1, b"abc")),
+            "a9993e364706816aba3e25717850c26c9cd0d89d"
+        );
+    }
+
+    #[test]
+    fn a_digest_that_was_not_asked_for_is_absent() {
+        let nothing = digests(DigestPlan::default(), &[b"abc"]);
+        assert!(nothing.md5.is_none() && nothing.sha256.is_none() && nothing.checksum.is_none());
+        let checksum_only = DigestPlan { checksum: Some(ChecksumAlgorithm::Sha256), ..DigestPlan::default() };
+        let digests = digests(checksum_only, &[b"abc"]);
+        assert!(digests.sha256.is_none());
+        assert_eq!(digests.checksum.unwrap().value, hash::sha256(b"abc"));
+    }
+
+    #[test]
+    fn every_split_of_a_stream_gives_the_same_digests() {
+        let bytes = varied(200);
+        for algorithm in ChecksumAlgorithm::ALL {
+            let whole = digests(plan(algorithm), &[&bytes]);
+            for at in 0..=bytes.len() {
+                let (first, second) = bytes.split_at(at);
+                let split = digests(plan(algorithm), &[first, second]);
+                assert_eq!(split.md5, whole.md5, "at {at}");
+                assert_eq!(split.sha256, whole.sha256, "at {at}");
+                assert_eq!(split.checksum, whole.checksum, "at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_larger_than_the_cache_piece_are_hashed_whole() {
+        for length in [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES + 7] {
+            let bytes = varied(length);
+            for algorithm in ChecksumAlgorithm::ALL {
+                let whole = digests(plan(algorithm), &[&bytes]);
+                let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
+                let split = digests(plan(algorithm), &bytewise);
+                assert_eq!(whole.md5, Some(hash::md5(&bytes)));
+                assert_eq!((split.md5, split.sha256), (whole.md5, whole.sha256));
+                assert_eq!(split.checksum, whole.checksum);
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_have_digests_of_their_own_beside_the_stream() {
+        let mut hasher = Hasher::new_chunked(plan(ChecksumAlgorithm::Sha256));
+        hasher.update(b"one");
+        assert_eq!(hasher.finish_chunk(), hash::sha256(b"one"));
+        hasher.update(b"tw");
+        hasher.update(b"o");
+        assert_eq!(hasher.finish_chunk(), hash::sha256(b"two"));
+        assert_eq!(hasher.finish_chunk(), hash::sha256(b""));
+        let digests = hasher.finish();
+        assert_eq!(digests.sha256, Some(hash::sha256(b"onetwo")));
+        assert_eq!(digests.md5, Some(hash::md5(b"onetwo")));
+        assert_eq!(digests.checksum.unwrap().value, hash::sha256(b"onetwo"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_crc_of_two_runs_combines_from_theirs(
+            first in prop::collection::vec(any::<u8>(), 0..5000),
+            second in prop::collection::vec(any::<u8>(), 0..5000),
+        ) {
+            let together = [first.as_slice(), second.as_slice()].concat();
+            for algorithm in ChecksumAlgorithm::ALL.into_iter().filter(|algorithm| algorithm.is_linear()) {
+                let combined = hash::combine(
+                    algorithm,
+                    &checksum(algorithm, &first),
+                    &checksum(algorithm, &second),
+                    second.len() as u64,
+                );
+                prop_assert_eq!(combined, checksum(algorithm, &together));
+            }
+        }
+    }
+}
