@@ -60,6 +60,14 @@ pub const HEADERS_MAX: usize = 256;
 /// checksums, DeleteObjects with 1,000 keys of 1,024 bytes escaped).
 pub const XML_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Nesting of elements in an XML request body. S3's deepest document (a replication rule) nests eight deep;
+/// it bounds the reader's stack of open elements.
+pub const XML_DEPTH_MAX: usize = 16;
+
+/// Elements of an XML request body. CompleteMultipartUpload with 10,000 parts of four elements and
+/// DeleteObjects with 1,000 keys of five stay below half of it; it bounds the memory of what was read.
+pub const XML_ELEMENTS_MAX: usize = 100_000;
+
 /// AWS, "Authenticating requests (SigV4)": a request's clock may differ by 15 minutes.
 pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
 

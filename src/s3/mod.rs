@@ -1,1 +1,16 @@
-//! Filled by its layer's change.
+//! The S3 protocol: routing, XML, error codes, preconditions, and one file for each operation in `op/`.
+//!
+//! A request takes one path: [`request`] reads its target, [`route`] says which operation it means,
+//! `auth/` who sent it, [`access`] whether that is allowed, and [`service`] runs the operation and renders
+//! what it answers.
+
+pub mod access;
+pub mod error;
+mod from;
+pub mod op;
+pub mod request;
+pub mod route;
+pub mod service;
+pub mod xml;
+
+pub use service::{S3Service, Settings};

@@ -1,0 +1,237 @@
+//! S3's error codes, their statuses and texts, and their rendering. No other file names a code's text.
+//!
+//! Source: AWS, "Error responses" of the Amazon S3 API Reference. The messages are AWS's own, because
+//! clients look at them.
+
+use std::borrow::Cow;
+
+use crate::http::Response;
+use crate::s3::xml::XmlWriter;
+
+macro_rules! codes {
+    ($($name:ident $status:literal $message:literal;)*) => {
+        /// A code of S3's error table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($name,)*
+        }
+
+        impl Code {
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Text of the `Code` element.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// HTTP status of the response.
+            pub fn status(self) -> u16 {
+                match self {
+                    $(Self::$name => $status,)*
+                }
+            }
+
+            /// Text of the `Message` element unless a situation has another.
+            pub fn message(self) -> &'static str {
+                match self {
+                    $(Self::$name => $message,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    AccessDenied 403 "Access Denied";
+    AccessForbidden 403 "CORSResponse: CORS is not enabled for this bucket.";
+    AuthorizationHeaderMalformed 400 "The authorization header you provided is invalid.";
+    AuthorizationQueryParametersError 400 "Error parsing the query parameters of the signature.";
+    BadDigest 400 "The Content-MD5 you specified did not match what we received.";
+    BadRequest 400 "Bad Request";
+    BucketAlreadyExists 409 "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.";
+    BucketAlreadyOwnedByYou 409 "Your previous request to create the named bucket succeeded and you already own it.";
+    BucketNotEmpty 409 "The bucket you tried to delete is not empty";
+    EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size";
+    EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size";
+    IllegalLocationConstraintException 400 "The specified location constraint is incompatible for the region specific endpoint this request was sent to.";
+    IncompleteBody 400 "The request body terminated unexpectedly";
+    InsufficientStorage 507 "The node has no free space for this request.";
+    InternalError 500 "We encountered an internal error. Please try again.";
+    InvalidAccessKeyId 403 "The AWS Access Key Id you provided does not exist in our records.";
+    InvalidArgument 400 "Invalid Argument";
+    InvalidBucketName 400 "The specified bucket is not valid.";
+    InvalidDigest 400 "The Content-MD5 you specified was invalid.";
+    InvalidLocationConstraint 400 "The specified location-constraint is not valid";
+    InvalidPart 400 "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
+    InvalidPartNumber 416 "The requested partnumber is not satisfiable";
+    InvalidPartOrder 400 "The list of parts was not in ascending order. Parts must be ordered by part number.";
+    InvalidRange 416 "The requested range is not satisfiable";
+    InvalidRequest 400 "Invalid Request";
+    InvalidStorageClass 400 "The storage class you specified is not valid";
+    InvalidURI 400 "Couldn't parse the specified URI.";
+    KeyTooLongError 400 "Your key is too long";
+    MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema";
+    MaxMessageLengthExceeded 400 "Your request was too big.";
+    MetadataTooLarge 400 "Your metadata headers exceed the maximum allowed metadata size";
+    MethodNotAllowed 405 "The specified method is not allowed against this resource.";
+    MissingContentLength 411 "You must provide the Content-Length HTTP header.";
+    MissingRequestBodyError 400 "Request Body is empty";
+    MissingSecurityHeader 400 "Your request was missing a required header";
+    NoSuchBucket 404 "The specified bucket does not exist";
+    NoSuchBucketPolicy 404 "The bucket policy does not exist";
+    NoSuchCORSConfiguration 404 "The CORS configuration does not exist";
+    NoSuchKey 404 "The specified key does not exist.";
+    NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist";
+    NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found";
+    NoSuchTagSet 404 "The TagSet does not exist";
+    NoSuchUpload 404 "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.";
+    NoSuchVersion 404 "The specified version does not exist.";
+    NoSuchWebsiteConfiguration 404 "The specified bucket does not have a website configuration";
+    NotImplemented 501 "A header you provided implies functionality that is not implemented";
+    ObjectLockConfigurationNotFoundError 404 "Object Lock configuration does not exist for this bucket";
+    OwnershipControlsNotFoundError 404 "The bucket ownership controls were not found";
+    PreconditionFailed 412 "At least one of the pre-conditions you specified did not hold";
+    ReplicationConfigurationNotFoundError 404 "The replication configuration was not found";
+    RequestHeaderSectionTooLarge 400 "Your request header and query parameters used to make the request exceed the maximum allowed size.";
+    RequestTimeTooSkewed 403 "The difference between the request time and the current time is too large.";
+    RequestTimeout 400 "Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.";
+    ServerSideEncryptionConfigurationNotFoundError 404 "The server side encryption configuration was not found";
+    ServiceUnavailable 503 "Service is unable to handle request.";
+    SignatureDoesNotMatch 403 "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+    SlowDown 503 "Please reduce your request rate.";
+    UnexpectedContent 400 "This request does not support content";
+    XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
+}
+
+/// An answer that says why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Error {
+    pub code: Code,
+    pub message: Cow<'static, str>,
+    /// Elements beside the common ones, in order.
+    pub fields: Vec<(&'static str, String)>,
+    /// Header lines beside the common ones.
+    pub headers: Vec<(&'static str, String)>,
+    /// The connection cannot be used any further (its body cannot be read on).
+    pub close: bool,
+}
+
+impl S3Error {
+    /// The code with its default message.
+    pub fn new(code: Code) -> Self {
+        Self { code, message: code.message().into(), fields: Vec::new(), headers: Vec::new(), close: false }
+    }
+
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.message = message.into();
+        self
+    }
+
+    /// Adds an element of the error document.
+    pub fn with_field(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.fields.push((name, value.to_string()));
+        self
+    }
+
+    pub fn with_header(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+
+    /// `InvalidArgument` about one argument.
+    pub fn invalid_argument(
+        message: impl Into<Cow<'static, str>>,
+        name: impl ToString,
+        value: impl ToString,
+    ) -> Self {
+        Self::new(Code::InvalidArgument)
+            .with_message(message)
+            .with_field("ArgumentName", name)
+            .with_field("ArgumentValue", value)
+    }
+
+    /// `InvalidRequest` with its situation's message.
+    pub fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::InvalidRequest).with_message(message)
+    }
+
+    /// `NotImplemented` because of a header (or parameter) of the request.
+    pub fn not_implemented(header: impl ToString) -> Self {
+        Self::new(Code::NotImplemented).with_field("Header", header)
+    }
+
+    pub fn no_such_bucket(bucket: &str) -> Self {
+        Self::new(Code::NoSuchBucket).with_field("BucketName", bucket)
+    }
+
+    pub fn no_such_key(key: &str) -> Self {
+        Self::new(Code::NoSuchKey).with_field("Key", key)
+    }
+
+    pub fn no_such_upload(upload: &str) -> Self {
+        Self::new(Code::NoSuchUpload).with_field("UploadId", upload)
+    }
+
+    /// `PreconditionFailed` naming the header that does not hold.
+    pub fn precondition_failed(header: &'static str) -> Self {
+        Self::new(Code::PreconditionFailed).with_field("Condition", header)
+    }
+
+    /// The error document. Whoever answers HEAD drops the body.
+    pub fn response(&self, resource: &str, request_id: &str, host_id: &str) -> Response {
+        let mut xml = XmlWriter::document_plain("Error");
+        xml.text("Code", self.code.name());
+        xml.text("Message", &self.message);
+        for (name, value) in &self.fields {
+            xml.text(name, value);
+        }
+        if !resource.is_empty() {
+            xml.text("Resource", resource);
+        }
+        xml.text("RequestId", request_id);
+        xml.text("HostId", host_id);
+        let mut response = Response::new(self.code.status()).with_header("Content-Type", "application/xml");
+        for (name, value) in &self.headers {
+            response.header(name, value);
+        }
+        response.close = self.close;
+        response.with_body(xml.finish())
+    }
+}
+
+impl From<Code> for S3Error {
+    fn from(code: Code) -> Self {
+        Self::new(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::ResponseBody;
+
+    #[test]
+    fn an_error_document_names_code_message_fields_and_ids() {
+        let error = S3Error::no_such_key("a<b&c\u{1}");
+        let response = error.response("/bucket/a%3Cb", "4442587FB7D0A2F9", "host=");
+        assert_eq!(response.status, 404);
+        let ResponseBody::Bytes(body) = response.body else { panic!("an error has a document") };
+        assert_eq!(
+            std::str::from_utf8(&body).unwrap(),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NoSuchKey</Code>\
+             <Message>The specified key does not exist.</Message><Key>a&lt;b&amp;c&#x1;</Key>\
+             <Resource>/bucket/a%3Cb</Resource><RequestId>4442587FB7D0A2F9</RequestId>\
+             <HostId>host=</HostId></Error>"
+        );
+    }
+
+    #[test]
+    fn every_code_has_an_error_status_and_a_message() {
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.status()), "{}", code.name());
+            assert!(!code.message().is_empty(), "{}", code.name());
+        }
+    }
+}

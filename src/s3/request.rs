@@ -1,0 +1,209 @@
+//! A request as S3 sees it: which bucket and key it names, and its query parameters, decoded.
+
+use crate::base::limits::KEY_BYTES_MAX;
+use crate::http::Head;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::route::Level;
+
+/// A request whose target was understood; who sent it is not known yet.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub head: Head,
+    /// Name of the bucket; empty when the request is about the service.
+    pub bucket: String,
+    /// Key of the object, decoded; empty when the request is about a bucket.
+    pub key: String,
+    /// Whether the bucket came from the host name.
+    pub is_virtual_hosted: bool,
+    parameters: Vec<(String, String)>,
+}
+
+impl Request {
+    /// Reads the target. A host that ends with one of `domains` (without port) names the bucket before it.
+    pub fn new(head: Head, domains: &[String]) -> Result<Self, S3Error> {
+        let virtual_bucket = head.text("host").and_then(|host| virtual_bucket(host, domains));
+        let path = head.path.strip_prefix('/').unwrap_or(&head.path);
+        let (bucket, key) = match &virtual_bucket {
+            Some(bucket) => (bucket.clone(), decode(path)?),
+            None => match path.split_once('/') {
+                Some((bucket, key)) => (decode(bucket)?, decode(key)?),
+                None => (decode(path)?, String::new()),
+            },
+        };
+        if key.len() > KEY_BYTES_MAX {
+            return Err(S3Error::new(Code::KeyTooLongError)
+                .with_field("Size", key.len())
+                .with_field("MaxSizeAllowed", KEY_BYTES_MAX));
+        }
+        if bucket.is_empty() && !key.is_empty() {
+            return Err(S3Error::new(Code::InvalidBucketName).with_field("BucketName", ""));
+        }
+        let parameters = parameters(head.query.as_deref().unwrap_or_default())?;
+        Ok(Self { is_virtual_hosted: virtual_bucket.is_some(), head, bucket, key, parameters })
+    }
+
+    pub fn level(&self) -> Level {
+        match (self.bucket.is_empty(), self.key.is_empty()) {
+            (true, _) => Level::Service,
+            (false, true) => Level::Bucket,
+            (false, false) => Level::Object,
+        }
+    }
+
+    /// The first query parameter of that name, decoded; empty if it has no value.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All query parameters, decoded, in the order sent.
+    pub fn parameters(&self) -> &[(String, String)] {
+        &self.parameters
+    }
+
+    /// The first header of that (lower-case) name as text; what is not UTF-8 is refused.
+    pub fn header(&self, name: &str) -> Result<Option<&str>, S3Error> {
+        match self.head.header(name) {
+            None => Ok(None),
+            Some(value) => std::str::from_utf8(value)
+                .map(Some)
+                .map_err(|_| S3Error::invalid_argument("Header value is not UTF-8.", name, "")),
+        }
+    }
+
+    /// A request for tests of pure functions; panics if the target is not one.
+    #[cfg(test)]
+    pub fn for_test(method: &str, target: &str, headers: &[(&str, &str)]) -> Self {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query.to_owned())),
+            None => (target, None),
+        };
+        let headers =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
+        let head =
+            Head { method: method.to_owned(), path: path.to_owned(), query, headers, version_minor: 1 };
+        Self::new(head, &["s3.example.com".to_owned()]).expect("a target that can be read")
+    }
+}
+
+/// The bucket that a virtual-hosted `Host` names.
+pub fn virtual_bucket(host: &str, domains: &[String]) -> Option<String> {
+    let host = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let host = host.to_ascii_lowercase();
+    domains.iter().find_map(|domain| {
+        let bucket = host.strip_suffix(&domain.to_ascii_lowercase())?.strip_suffix('.')?;
+        (!bucket.is_empty()).then(|| bucket.to_owned())
+    })
+}
+
+/// Whether `name` may name a bucket.
+///
+/// Source: AWS, "General purpose bucket naming rules".
+pub fn is_bucket_name(name: &str) -> bool {
+    let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = name.as_bytes();
+    (3..=63).contains(&bytes.len())
+        && bytes.iter().all(|byte| is_edge(byte) || matches!(byte, b'-' | b'.'))
+        && is_edge(&bytes[0])
+        && is_edge(&bytes[bytes.len() - 1])
+        && !name.contains("..")
+        && name.parse::<std::net::Ipv4Addr>().is_err()
+        && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| name.starts_with(prefix))
+        && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|end| name.ends_with(end))
+}
+
+/// Percent-decodes a part of a path; `+` is a plus, and what is no UTF-8 names no key.
+fn decode(text: &str) -> Result<String, S3Error> {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8()
+        .map(|text| text.into_owned())
+        .map_err(|_| Code::InvalidURI.into())
+}
+
+/// Reads a query string; `+` is a space.
+fn parameters(query: &str) -> Result<Vec<(String, String)>, S3Error> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(target: &str, host: &str) -> (String, String) {
+        let request = Request::for_test("GET", target, &[("host", host)]);
+        (request.bucket, request.key)
+    }
+
+    fn pair(bucket: &str, key: &str) -> (String, String) {
+        (bucket.to_owned(), key.to_owned())
+    }
+
+    #[test]
+    fn a_path_names_bucket_and_key_character_by_character() {
+        assert_eq!(named("/", "h"), pair("", ""));
+        assert_eq!(named("/b", "h"), pair("b", ""));
+        assert_eq!(named("/b/", "h"), pair("b", ""));
+        assert_eq!(named("/b//", "h"), pair("b", "/"));
+        assert_eq!(named("/b/../x/./y//z", "h"), pair("b", "../x/./y//z"));
+        assert_eq!(named("/b/a+b%2Bc%2Fd%20e%00", "h"), pair("b", "a+b+c/d e\0"));
+        assert_eq!(named("/b/%E2%82%AC", "h"), pair("b", "\u{20ac}"));
+    }
+
+    #[test]
+    fn a_host_under_a_domain_names_the_bucket() {
+        assert_eq!(named("/k/l", "my.bucket.s3.example.com:9000"), pair("my.bucket", "k/l"));
+        assert_eq!(named("/", "B.S3.EXAMPLE.COM"), pair("b", ""));
+        assert_eq!(named("/b/k", "s3.example.com"), pair("b", "k"));
+        assert_eq!(named("/b/k", "bs3.example.com"), pair("b", "k"));
+        assert_eq!(named("/b/k", "[::1]:9000"), pair("b", "k"));
+    }
+
+    #[test]
+    fn parameters_are_decoded_and_may_lack_a_value() {
+        let request = Request::for_test("GET", "/b?prefix&delimiter=%2F&a+b=c+d%2B", &[]);
+        assert_eq!(request.query("prefix"), Some(""));
+        assert_eq!(request.query("delimiter"), Some("/"));
+        assert_eq!(request.query("a b"), Some("c d+"));
+        assert_eq!(request.query("marker"), None);
+    }
+
+    #[test]
+    fn keys_that_are_too_long_or_no_utf_8_are_refused() {
+        let refusal = |path: &str| {
+            let head = Head { path: path.to_owned(), ..Head::default() };
+            Request::new(head, &[]).unwrap_err().code
+        };
+        assert_eq!(refusal(&format!("/b/{}", "k".repeat(KEY_BYTES_MAX + 1))), Code::KeyTooLongError);
+        assert_eq!(refusal("/b/%ff"), Code::InvalidURI);
+        assert_eq!(refusal("//key"), Code::InvalidBucketName);
+    }
+
+    #[test]
+    fn bucket_names_follow_the_rules_of_aws() {
+        for name in ["abc", "my-bucket.2", &"a".repeat(63), "1.2.3"] {
+            assert!(is_bucket_name(name), "{name}");
+        }
+        for name in [
+            "ab",
+            "Abc",
+            "a_b",
+            "-abc",
+            "abc.",
+            "a..b",
+            "192.168.5.4",
+            "xn--abc",
+            &"a".repeat(64),
+            "b-s3alias",
+        ] {
+            assert!(!is_bucket_name(name), "{name}");
+        }
+    }
+}

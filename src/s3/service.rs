@@ -1,0 +1,173 @@
+//! The path of a request: understood, routed, authenticated, allowed, carried out, answered.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::auth::{self, Keys};
+use crate::engine::{Bucket, Engine};
+use crate::http::{Head, Response, ResponseBody};
+use crate::io::Host;
+use crate::net::{Body, Service};
+use crate::s3::access::Authorized;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op;
+use crate::s3::request::{Request, is_bucket_name};
+use crate::s3::route::{Operation, Support, route};
+
+/// What the protocol needs to know of the node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The region that signatures and GetBucketLocation name.
+    pub region: String,
+    /// Domains under which buckets are host names.
+    pub domains: Vec<String>,
+    /// Canonical user id of the owner of all buckets and objects.
+    pub owner_id: String,
+    /// Display name of that owner.
+    pub owner_name: String,
+    /// Account id of that owner: twelve digits.
+    pub account_id: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            region: "us-east-1".to_owned(),
+            domains: Vec::new(),
+            owner_id: "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a".to_owned(),
+            owner_name: "root".to_owned(),
+            account_id: "000000000000".to_owned(),
+        }
+    }
+}
+
+/// Speaks S3 for one core's engine.
+pub struct S3Service<H: Host> {
+    engine: Engine<H>,
+    settings: Settings,
+    keys: Rc<dyn Keys>,
+    host_id: String,
+    request_id_last: Cell<u64>,
+}
+
+impl<H: Host> S3Service<H> {
+    pub fn new(engine: Engine<H>, settings: Settings, keys: Rc<dyn Keys>) -> Self {
+        let mut seed = [0; 56];
+        engine.host().random(&mut seed);
+        let (first, rest) = seed.split_at(8);
+        let first = first.iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
+        let host_id = STANDARD.encode(rest);
+        Self { engine, settings, keys, host_id, request_id_last: Cell::new(first) }
+    }
+
+    pub fn engine(&self) -> &Engine<H> {
+        &self.engine
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The bucket that a request names, if it exists and belongs to whom the request expects.
+    pub fn bucket(&self, request: &Request) -> Result<Rc<Bucket>, S3Error> {
+        let bucket = self.bucket_named(&request.bucket)?;
+        self.check_owner(request, "x-amz-expected-bucket-owner")?;
+        Ok(bucket)
+    }
+
+    /// A bucket by name: that of a copy's source.
+    pub fn bucket_named(&self, name: &str) -> Result<Rc<Bucket>, S3Error> {
+        self.engine.bucket(name).ok_or_else(|| {
+            if is_bucket_name(name) {
+                S3Error::no_such_bucket(name)
+            } else {
+                S3Error::new(Code::InvalidBucketName).with_field("BucketName", name)
+            }
+        })
+    }
+
+    /// Refuses a request that expects the bucket of another account.
+    pub fn check_owner(&self, request: &Request, header: &str) -> Result<(), S3Error> {
+        match request.header(header)? {
+            Some(owner) if owner != self.settings.account_id && owner != self.settings.owner_id => {
+                Err(Code::AccessDenied.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn answer(&self, head: Head, body: &mut Body) -> Result<Response, S3Error> {
+        let request = Request::new(head, &self.settings.domains)?;
+        if request.head.method == "OPTIONS" {
+            return Err(preflight(&request));
+        }
+        let virtual_bucket = request.is_virtual_hosted.then_some(request.bucket.as_str());
+        let context = auth::Context {
+            region: &self.settings.region,
+            now: self.engine.host().now(),
+            keys: &*self.keys,
+            virtual_bucket,
+        };
+        let authentication = auth::authenticate(&request.head, &context)?;
+        let operation = route(&request)?;
+        let request = Authorized::new(request, operation, authentication)?;
+        if operation.row().support == Support::Absent {
+            return Err(S3Error::not_implemented(operation.name()));
+        }
+        self.run(request, body).await
+    }
+
+    async fn run(&self, request: Authorized, _body: &mut Body) -> Result<Response, S3Error> {
+        match request.operation() {
+            Operation::DeleteObject => op::delete_object::run(self, request).await,
+            operation => Err(S3Error::not_implemented(operation.name())),
+        }
+    }
+
+    /// Unique over the life of the node and unlikely to repeat after it.
+    fn request_id(&self) -> String {
+        // The odd constant steps through all 64-bit numbers in an order that looks random.
+        let id = self.request_id_last.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.request_id_last.set(id);
+        format!("{id:016X}")
+    }
+}
+
+impl<H: Host> Service for S3Service<H> {
+    async fn call(&self, head: Head, body: &mut Body, _peer: SocketAddr) -> Response {
+        let request_id = self.request_id();
+        let is_head = head.method == "HEAD";
+        let path = head.path.clone();
+        let mut response = match self.answer(head, body).await {
+            Ok(response) => response,
+            Err(error) => {
+                if error.code.status() >= 500 {
+                    tracing::warn!(request_id, code = error.code.name(), "{}", error.message);
+                }
+                let mut response = error.response(&path, &request_id, &self.host_id);
+                if is_head {
+                    response.body = ResponseBody::Empty;
+                }
+                response
+            }
+        };
+        response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
+        response
+    }
+}
+
+/// The answer to a browser's CORS preflight while no bucket can have a CORS configuration.
+fn preflight(request: &Request) -> S3Error {
+    if request.head.header("origin").is_none() {
+        let message = "Insufficient information. Origin request header needed.";
+        return S3Error::new(Code::BadRequest).with_message(message);
+    }
+    let method = request.head.text("access-control-request-method").unwrap_or_default();
+    S3Error::new(Code::AccessForbidden)
+        .with_field("Method", method)
+        .with_field("ResourceType", request.level().resource_type())
+}
