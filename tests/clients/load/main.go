@@ -41,7 +41,8 @@ type run struct {
 	core       *minio.Core
 	bucket     string
 	objectSize int
-	deadline   time.Time
+	length     time.Duration
+	started    time.Time
 	operations atomic.Int64
 	payload    atomic.Int64
 }
@@ -95,7 +96,7 @@ func one(name string, workload func(context.Context, *run) error, length time.Du
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), length+2*time.Minute)
 	defer cancel()
-	r := &run{client: client, core: &minio.Core{Client: client}, bucket: "load-" + name, objectSize: size}
+	r := &run{client: client, core: &minio.Core{Client: client}, bucket: "load-" + name, objectSize: size, length: length}
 	exists, err := client.BucketExists(ctx, r.bucket)
 	if err != nil {
 		return fmt.Errorf("HeadBucket: %w", err)
@@ -111,12 +112,11 @@ func one(name string, workload func(context.Context, *run) error, length time.Du
 	if err := wipe(ctx, r); err != nil {
 		return fmt.Errorf("wipe before: %w", err)
 	}
-	started := time.Now()
-	r.deadline = started.Add(length)
+	r.started = time.Now()
 	if err := workload(ctx, r); err != nil {
 		return err
 	}
-	took := time.Since(started).Seconds()
+	took := time.Since(r.started).Seconds()
 	fmt.Printf("%s: %d operations, %.1f MB/s, 0 errors\n", name, r.operations.Load(),
 		float64(r.payload.Load())/took/1e6)
 	if err := wipe(ctx, r); err != nil {
@@ -152,7 +152,7 @@ func each(ctx context.Context, work func(ctx context.Context, worker int) (more 
 	return context.Cause(ctx)
 }
 
-func (r *run) timeLeft() bool { return time.Now().Before(r.deadline) }
+func (r *run) timeLeft() bool { return time.Since(r.started) < r.length }
 
 // body is the content of an object, different for each name and reproducible from it.
 func body(name string, size int) []byte {
@@ -211,6 +211,7 @@ func (r *run) prepare(ctx context.Context, count int) ([]string, error) {
 		return true, r.upload(ctx, names[index])
 	})
 	r.payload.Store(0)
+	r.started = time.Now()
 	return names, err
 }
 
@@ -429,6 +430,7 @@ func multipart(ctx context.Context, r *run) error {
 		return err
 	}
 	r.payload.Store(0)
+	r.started = time.Now()
 	return each(ctx, func(ctx context.Context, _ int) (bool, error) {
 		number := 1 + rand.IntN(len(seeds))
 		reader, info, _, err := r.core.GetObject(ctx, r.bucket, "parts", minio.GetObjectOptions{PartNumber: number})
