@@ -99,6 +99,12 @@ const ERROR_CODES: &[&str] = &[
 /// Characters of a line. Beyond it, side-by-side diffs wrap.
 const LINE_CHARACTERS_MAX: usize = 120;
 
+/// Files whose lines may be longer, because they are tables that read best with a row to a line.
+const TABLE_FILES: &[(&str, &str)] = &[
+    ("src/s3/error.rs", "a row for each error: code, status and AWS's message"),
+    ("src/s3/route.rs", "a row for each operation: method, sub-resource and name"),
+];
+
 /// Lines of a file. Beyond it, a file usually holds two subjects.
 const FILE_LINES_MAX: usize = 900;
 
@@ -264,14 +270,19 @@ fn nothing_is_left_unwritten() {
 fn lines_and_files_stay_readable() {
     let mut problems = Vec::new();
     for source in sources("src").into_iter().chain(sources("tests")).chain(sources("benches")) {
+        let is_table = TABLE_FILES.iter().any(|(path, _)| *path == source.path);
+        let long = |line: &str| line.chars().count() > LINE_CHARACTERS_MAX;
         for (index, line) in source.text.lines().enumerate() {
-            if line.chars().count() > LINE_CHARACTERS_MAX {
+            if long(line) && !is_table {
                 problems.push(format!(
                     "{}:{}: longer than {LINE_CHARACTERS_MAX} characters. Break it",
                     source.path,
                     index + 1
                 ));
             }
+        }
+        if is_table && !source.text.lines().any(long) {
+            problems.push(format!("{}: has no long lines left. Remove it from TABLE_FILES", source.path));
         }
         let lines = source.text.lines().count();
         let excused = LONG_FILES.iter().any(|(path, _)| *path == source.path);
@@ -286,9 +297,9 @@ fn lines_and_files_stay_readable() {
             problems.push(format!("{}: no longer long. Remove it from LONG_FILES", source.path));
         }
     }
-    for (path, _) in LONG_FILES {
+    for (path, _) in LONG_FILES.iter().chain(TABLE_FILES) {
         if !root().join(path).exists() {
-            problems.push(format!("{path}: is gone. Remove it from LONG_FILES"));
+            problems.push(format!("{path}: is gone. Remove its exception"));
         }
     }
     report(&problems);

@@ -64,7 +64,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_judged_without_panic(text in prop::collection::vec(any::<u8>(), 0..100), length in 0usize..100) {
+        fn any_bytes_are_judged_without_panic(
+            text in prop::collection::vec(any::<u8>(), 0..100),
+            length in 0usize..100,
+        ) {
             let _ = base64_decode(&text, length);
         }
     }
