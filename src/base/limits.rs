@@ -78,6 +78,41 @@ pub const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 /// needs about 1 MiB.
 pub const RECORD_META_BYTES_MAX: usize = 24 * 1024 * 1024;
 
+/// Core threads. Queues between cores grow with its square; larger machines run several nodes.
+pub const CORES_MAX: usize = 256;
+
+/// Data directories of a node. More drives than any chassis holds; bounds superblocks and open files.
+pub const DATA_DIRECTORIES_MAX: usize = 128;
+
+/// I/O buffers of a core. Below, a few large transfers would take them all and small requests would wait.
+pub const ARENA_BYTES_MIN: u64 = 8 * 1024 * 1024;
+
+/// I/O buffers of a core. More is a typing error: 4,096 large buffers keep any drive busy.
+pub const ARENA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Bytes of a configuration file: it is read whole. All settings together need less than 4 KiB.
+pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Free bytes of the drive under a new data directory: less would not hold a core's first log segment.
+pub const NEW_DIRECTORY_BYTES_FREE_MIN: u64 = 64 * 1024 * 1024;
+
+/// Calls under way from one core to another. They bound the queue of each pair of cores; with more, latency
+/// grows and throughput does not.
+pub const CALLS_PER_PAIR_MAX: usize = 256;
+
+/// Calls under way from one core to all others together, shared out evenly on nodes of many cores, so that
+/// the memory of queues grows with the cores and not with their square.
+pub const CALLS_PER_CORE_MAX: usize = 8192;
+
+/// Connections on their way from the core that accepted them to another. When the queue is full, the
+/// accepting core keeps the connection.
+pub const HANDOVERS_PER_PAIR_MAX: usize = 64;
+
+/// Open connections of a core. Each holds a file descriptor and up to a head of memory; beyond it clients
+/// are told to slow down.
+pub const CONNECTIONS_PER_CORE_MAX: usize = 8192;
+
+const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(CHECKSUM_CHUNK_BYTES));
 const _: () = assert!(CHECKSUM_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -1,1 +1,10 @@
-//! Filled by its layer's change.
+//! Everything that may block and happens outside the cores: settings, credentials, data directories, logs.
+
+pub mod bytes_size;
+pub mod cli;
+pub mod config;
+pub mod credentials;
+pub mod data_directory;
+pub mod logging;
+
+pub use config::Settings;

@@ -1,0 +1,112 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::config::{Layer, Settings};
+
+const EXAMPLES: &str = "\
+Examples:
+  ringcask                                       a node on 127.0.0.1:9000 that stores under ./data
+  ringcask --data /srv/a --data /srv/b           two drives; the cores are spread over them
+  ringcask --listen 0.0.0.0:9000 --cores 4       reachable from other machines, four cores
+  ringcask --config /etc/ringcask.toml           settings from a file
+
+The first start makes root credentials and shows them once; set RINGCASK_ROOT_USER and
+RINGCASK_ROOT_PASSWORD to bring your own. A setting on the command line wins over its
+environment variable, which wins over the file.";
+
+/// S3-compatible object store: one binary, one thread per core, io_uring for everything.
+#[derive(Parser, Debug)]
+#[command(name = "ringcask", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Starts the node (what the bare command does)
+    #[command(after_help = EXAMPLES)]
+    Serve(Serve),
+}
+
+#[derive(Args, Debug)]
+struct Serve {
+    /// Settings from a TOML file, named as the options here without the dashes [env: RINGCASK_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    layer: Layer,
+}
+
+impl Cli {
+    /// Joins the command line with `environment` (a variable's value by name) and the file it names.
+    ///
+    /// # Errors
+    ///
+    /// One sentence for the person at the prompt: what is wrong, where it was given, what would be right.
+    pub fn settings(self, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
+        let serve = match self.command {
+            Some(Command::Serve(serve)) => serve,
+            None => self.serve,
+        };
+        let file = serve.config.or_else(|| environment("RINGCASK_CONFIG").map(PathBuf::from));
+        let file = match file {
+            Some(path) => Layer::from_file(&path)?,
+            None => Layer::default(),
+        };
+        serve.layer.or(Layer::from_environment(environment)?).or(file).settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Settings, String> {
+        let cli = Cli::try_parse_from([&["ringcask"], arguments].concat()).map_err(|e| e.to_string())?;
+        cli.settings(|_| None)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_bare_command_and_serve_do_the_same() {
+        assert_eq!(parse(&[]), parse(&["serve"]));
+        let options = ["--listen", "127.0.0.1:0", "--data", "a", "--data", "b", "--cores", "3"];
+        assert_eq!(parse(&options), parse(&[&["serve"], &options[..]].concat()));
+    }
+
+    #[test]
+    fn a_misspelt_option_gets_a_suggestion() {
+        assert!(parse(&["--lisen", "127.0.0.1:0"]).unwrap_err().contains("--listen"));
+    }
+
+    #[test]
+    fn every_option_says_its_environment_variable() {
+        let help = <Cli as clap::CommandFactory>::command().render_help().to_string();
+        for key in Layer::keys() {
+            let variable = Layer::variable(&key);
+            assert!(help.contains(&variable), "--help does not name {variable}:\n{help}");
+        }
+    }
+
+    #[test]
+    fn the_config_file_may_be_named_by_the_environment() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ringcask.toml");
+        std::fs::write(&path, "region = \"eu-central-1\"\ncores = 2").unwrap();
+        let environment = |name: &str| (name == "RINGCASK_CONFIG").then(|| path.to_str().unwrap().to_owned());
+        let settings = Cli::parse_from(["ringcask", "--cores", "5"]).settings(environment).unwrap();
+        assert_eq!((settings.region.as_str(), settings.cores), ("eu-central-1", 5));
+    }
+}

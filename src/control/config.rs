@@ -1,0 +1,395 @@
+//! Settings: from the command line, the environment, a TOML file and defaults, in this order of strength.
+//!
+//! [`Layer`] is what one source says. Its fields define the options, the file's keys and the environment
+//! variables alike: `--log-level`, `log-level`, `RINGCASK_LOG_LEVEL`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Command, ValueEnum};
+use serde::{Deserialize, Deserializer};
+
+use super::bytes_size::BytesSize;
+use crate::base::limits::{
+    ARENA_BYTES_MAX, ARENA_BYTES_MIN, CONFIG_FILE_BYTES_MAX, CORES_MAX, DATA_DIRECTORIES_MAX,
+};
+
+/// Everything a node needs to know to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Data directories, one for each drive.
+    pub data: Vec<PathBuf>,
+    pub listen: SocketAddr,
+    /// Core threads.
+    pub cores: usize,
+    /// Domains whose sub-domains are buckets, in lower case.
+    pub domains: Vec<String>,
+    pub region: String,
+    /// I/O buffers of each core.
+    pub arena_bytes: usize,
+    /// Budget of the object cache of each core.
+    pub cache_bytes: u64,
+    /// How long requests under way may take to end when the node stops.
+    pub drain: Duration,
+    /// Directives as `tracing_subscriber::EnvFilter` reads them; a level in the simplest case.
+    pub log_level: String,
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// A line a person reads.
+    #[default]
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+/// What one source says; `None` leaves the word to the next.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Layer {
+    /// Directory to store in, one for each drive; may be repeated [env: RINGCASK_DATA, ':' between several]
+    /// [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    #[serde(deserialize_with = "one_or_many")]
+    data: Option<Vec<PathBuf>>,
+
+    /// Address and port to listen on; port 0 takes a free one [env: RINGCASK_LISTEN]
+    /// [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Core threads [env: RINGCASK_CORES] [default: as many as the process may use CPUs]
+    #[arg(long, value_name = "N")]
+    cores: Option<usize>,
+
+    /// Domain whose sub-domains are buckets (http://bucket.NAME/key); may be repeated
+    /// [env: RINGCASK_DOMAIN, ',' between several]
+    #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "one_or_many")]
+    domain: Option<Vec<String>>,
+
+    /// Region that clients sign for [env: RINGCASK_REGION] [default: us-east-1]
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+
+    /// I/O buffers of each core [env: RINGCASK_ARENA] [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    arena: Option<BytesSize>,
+
+    /// Cache of small objects of each core; 0 for none [env: RINGCASK_CACHE] [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    cache: Option<BytesSize>,
+
+    /// Seconds that requests under way may take to end when the node stops [env: RINGCASK_DRAIN_SECONDS]
+    /// [default: 10]
+    #[arg(long, value_name = "N")]
+    drain_seconds: Option<u64>,
+
+    /// error, warn, info, debug or trace, or directives like info,ringcask::engine=debug
+    /// [env: RINGCASK_LOG_LEVEL] [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    /// Log lines for people or for machines [env: RINGCASK_LOG_FORMAT] [default: human]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// A list may be written as one value: `data = "/srv/a"`.
+fn one_or_many<'de, T, D>(from: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a string or a list of strings")]
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+    Ok(Some(match OneOrMany::deserialize(from)? {
+        OneOrMany::One(value) => vec![value],
+        OneOrMany::Many(values) => values,
+    }))
+}
+
+impl Layer {
+    /// Names of all settings, as they stand in the file and after the dashes of an option.
+    pub fn keys() -> impl Iterator<Item = String> {
+        let arguments = Self::augment_args(Command::new("")).get_arguments().cloned().collect::<Vec<_>>();
+        arguments.into_iter().filter_map(|argument| argument.get_long().map(str::to_owned))
+    }
+
+    /// The environment variable of a setting.
+    pub fn variable(key: &str) -> String {
+        format!("RINGCASK_{}", key.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// What `self` says, and `weaker` where it says nothing.
+    pub fn or(self, weaker: Self) -> Self {
+        Self {
+            data: self.data.or(weaker.data),
+            listen: self.listen.or(weaker.listen),
+            cores: self.cores.or(weaker.cores),
+            domain: self.domain.or(weaker.domain),
+            region: self.region.or(weaker.region),
+            arena: self.arena.or(weaker.arena),
+            cache: self.cache.or(weaker.cache),
+            drain_seconds: self.drain_seconds.or(weaker.drain_seconds),
+            log_level: self.log_level.or(weaker.log_level),
+            log_format: self.log_format.or(weaker.log_format),
+        }
+    }
+
+    /// Reads the variables of all settings. An empty variable counts as not set.
+    pub fn from_environment(environment: impl Fn(&str) -> Option<String>) -> Result<Self, String> {
+        let mut layer = Self::default();
+        for key in Self::keys() {
+            let variable = Self::variable(&key);
+            let Some(text) = environment(&variable).filter(|text| !text.is_empty()) else { continue };
+            let value = environment_value(&key, &text);
+            let one: Self = toml::Table::from_iter([(key, value)])
+                .try_into()
+                .map_err(|error: toml::de::Error| format!("{variable}: {}", error.message()))?;
+            layer = layer.or(one);
+        }
+        Ok(layer)
+    }
+
+    /// Reads a configuration file.
+    pub fn from_file(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let bytes = std::fs::metadata(path)
+            .map_err(|error| format!("cannot read the configuration file {shown}: {error}"))?
+            .len();
+        if bytes > CONFIG_FILE_BYTES_MAX {
+            return Err(format!("the configuration file {shown} has {bytes} bytes; that cannot be right"));
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("cannot read the configuration file {shown}: {error}"))?;
+        Self::from_toml(&text).map_err(|error| format!("{shown}: {error}"))
+    }
+
+    fn from_toml(text: &str) -> Result<Self, String> {
+        let located = |error: &toml::de::Error| {
+            let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
+            let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            format!("{line}{}", error.message())
+        };
+        let table: toml::Table = toml::from_str(text).map_err(|error| located(&error))?;
+        for key in table.keys() {
+            if !Self::keys().any(|known| known == *key) {
+                return Err(unknown_key(key));
+            }
+        }
+        toml::from_str(text).map_err(|error| located(&error))
+    }
+
+    /// Fills in the defaults and checks what no single value shows.
+    pub fn settle(self) -> Result<Settings, String> {
+        let data = self.data.unwrap_or_else(|| vec![PathBuf::from("./data")]);
+        if data.is_empty() || data.len() > DATA_DIRECTORIES_MAX {
+            return Err(format!("--data: give 1 to {DATA_DIRECTORIES_MAX} directories, not {}", data.len()));
+        }
+        if data.iter().any(|directory| directory.as_os_str().is_empty()) {
+            return Err("--data: a directory's name is empty".into());
+        }
+        let cores = self.cores.unwrap_or_else(|| cpus().len().min(CORES_MAX));
+        if cores == 0 || cores > CORES_MAX {
+            return Err(format!("--cores: give 1 to {CORES_MAX}, not {cores}"));
+        }
+        let arena = self.arena.unwrap_or(BytesSize(64 << 20));
+        if !(ARENA_BYTES_MIN..=ARENA_BYTES_MAX).contains(&arena.0) {
+            let (least, most) = (BytesSize(ARENA_BYTES_MIN), BytesSize(ARENA_BYTES_MAX));
+            return Err(format!("--arena: give {least} to {most}, not {arena}"));
+        }
+        let domains = self.domain.unwrap_or_default();
+        let log_level = self.log_level.unwrap_or_else(|| "info".into());
+        super::logging::check(&log_level)?;
+        Ok(Settings {
+            data,
+            listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
+            cores,
+            domains: domains.iter().map(|name| domain(name)).collect::<Result<_, _>>()?,
+            region: region(self.region.unwrap_or_else(|| "us-east-1".into()))?,
+            arena_bytes: usize::try_from(arena.0).map_err(|_| "--arena: too large for this machine")?,
+            cache_bytes: self.cache.unwrap_or(BytesSize(64 << 20)).0,
+            drain: Duration::from_secs(self.drain_seconds.unwrap_or(10)),
+            log_level,
+            log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+/// CPUs that the process may run on, in ascending order; never none.
+pub fn cpus() -> Vec<usize> {
+    let Ok(mask) = rustix::thread::sched_getaffinity(None) else { return vec![0] };
+    let cpus: Vec<_> = (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| mask.is_set(*cpu)).collect();
+    if cpus.is_empty() { vec![0] } else { cpus }
+}
+
+/// A variable's text as the value that the file would hold. Directories are separated as in `PATH`; a
+/// domain never holds a comma.
+fn environment_value(key: &str, text: &str) -> toml::Value {
+    let list = |separator: char| {
+        let parts = text.split(separator).filter(|part| !part.is_empty());
+        toml::Value::Array(parts.map(|part| toml::Value::String(part.trim().to_owned())).collect())
+    };
+    match key {
+        "data" => list(':'),
+        "domain" => list(','),
+        "cores" | "drain-seconds" => {
+            text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer)
+        }
+        _ => toml::Value::String(text.trim().to_owned()),
+    }
+}
+
+fn unknown_key(key: &str) -> String {
+    let known: Vec<String> = Layer::keys().collect();
+    let similarity = |name: &str| strsim::jaro_winkler(&key.to_lowercase().replace('_', "-"), name);
+    let nearest = known
+        .iter()
+        .map(|name| (similarity(name), name))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .filter(|(similarity, _)| *similarity > 0.7);
+    match nearest {
+        Some((_, name)) => format!("unknown key '{key}'; did you mean '{name}'?"),
+        None => format!("unknown key '{key}'; known are {}", known.join(", ")),
+    }
+}
+
+/// A domain in the form that a `Host` header is compared with.
+fn domain(name: &str) -> Result<String, String> {
+    let clean = name.trim().trim_end_matches('.').to_ascii_lowercase();
+    let label_ok = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if clean.len() > 253 || !clean.split('.').all(label_ok) {
+        return Err(format!("--domain: '{name}' is not a domain name; write it without scheme and port"));
+    }
+    Ok(clean)
+}
+
+/// A region stands in the scope of signatures, between slashes.
+fn region(name: String) -> Result<String, String> {
+    let fits = (1..=64).contains(&name.len());
+    if fits && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        return Ok(name);
+    }
+    Err(format!("--region: '{name}' is not a region name; letters, digits and '-' make one, like us-east-1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(layer: &[(&str, &str)]) -> Result<Layer, String> {
+        Layer::from_environment(|name| {
+            layer.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn without_any_source_the_defaults_hold() {
+        let settings = Layer::default().settle().unwrap();
+        assert_eq!(settings.data, [PathBuf::from("./data")]);
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:9000");
+        assert_eq!(settings.region, "us-east-1");
+        assert_eq!(settings.arena_bytes, 64 << 20);
+        assert_eq!(settings.cores, cpus().len());
+        assert_eq!(settings.drain, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn the_command_line_beats_the_environment_and_that_beats_the_file() {
+        let line = Layer { region: Some("line".into()), ..Layer::default() };
+        let environment =
+            environment(&[("RINGCASK_REGION", "environment"), ("RINGCASK_CORES", "3")]).unwrap();
+        let file = Layer::from_toml("region = 'file'\ncores = 7\nlisten = '[::1]:81'").unwrap();
+        let settings = line.or(environment).or(file).settle().unwrap();
+        assert_eq!(settings.region, "line");
+        assert_eq!(settings.cores, 3);
+        assert_eq!(settings.listen.to_string(), "[::1]:81");
+    }
+
+    #[test]
+    fn every_setting_can_come_from_the_file() {
+        let text = "data = ['/a', '/b']\nlisten = '0.0.0.0:80'\ncores = 2\ndomain = 'S3.example.com'\n\
+                    region = 'eu'\narena = '128MiB'\ncache = 1048576\ndrain-seconds = 5\n\
+                    log-level = 'warn'\nlog-format = 'json'";
+        let settings = Layer::from_toml(text).unwrap().settle().unwrap();
+        assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b")]);
+        assert_eq!(settings.domains, ["s3.example.com"]);
+        assert_eq!((settings.arena_bytes, settings.cache_bytes), (128 << 20, 1 << 20));
+        assert_eq!((settings.drain, settings.log_format), (Duration::from_secs(5), LogFormat::Json));
+        assert_eq!(Layer::keys().count(), text.lines().count(), "a setting is missing from this test");
+    }
+
+    #[test]
+    fn every_setting_can_come_from_the_environment() {
+        let variables = [
+            ("RINGCASK_DATA", "/a:/b,c"),
+            ("RINGCASK_LISTEN", "0.0.0.0:80"),
+            ("RINGCASK_CORES", "2"),
+            ("RINGCASK_DOMAIN", "a.example, b.example"),
+            ("RINGCASK_REGION", "eu"),
+            ("RINGCASK_ARENA", "128MiB"),
+            ("RINGCASK_CACHE", "0"),
+            ("RINGCASK_DRAIN_SECONDS", "5"),
+            ("RINGCASK_LOG_LEVEL", "debug"),
+            ("RINGCASK_LOG_FORMAT", "json"),
+        ];
+        assert_eq!(Layer::keys().count(), variables.len(), "a setting is missing from this test");
+        let settings = environment(&variables).unwrap().settle().unwrap();
+        assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b,c")]);
+        assert_eq!(settings.domains, ["a.example", "b.example"]);
+        assert_eq!((settings.cores, settings.cache_bytes), (2, 0));
+    }
+
+    #[test]
+    fn an_unknown_key_gets_a_suggestion() {
+        assert_eq!(
+            Layer::from_toml("lisen = 'x'"),
+            Err("unknown key 'lisen'; did you mean 'listen'?".into())
+        );
+        assert_eq!(
+            Layer::from_toml("log_level = 'info'"),
+            Err("unknown key 'log_level'; did you mean 'log-level'?".into())
+        );
+        assert!(Layer::from_toml("zzz = 1").unwrap_err().contains("known are data, listen"));
+    }
+
+    #[test]
+    fn errors_name_the_line_or_the_variable() {
+        let error = Layer::from_toml("cores = 2\nlisten = 'nowhere'").unwrap_err();
+        assert!(error.starts_with("line 2: "), "{error}");
+        let error = Layer::from_toml("cores = 2\n\n!").unwrap_err();
+        assert!(error.starts_with("line 3: "), "{error}");
+        let error = environment(&[("RINGCASK_CORES", "many")]).unwrap_err();
+        assert!(error.starts_with("RINGCASK_CORES: "), "{error}");
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused() {
+        let bad = [
+            "cores = 0",
+            "cores = 1000000",
+            "data = []",
+            "data = ''",
+            "arena = '1KiB'",
+            "domain = 'http://x'",
+            "region = 'a/b'",
+            "region = ''",
+            "log-level = 'ringcask=loud'",
+        ];
+        for text in bad {
+            assert!(Layer::from_toml(text).unwrap().settle().is_err(), "{text}");
+        }
+    }
+}

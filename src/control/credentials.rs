@@ -1,0 +1,336 @@
+//! Root credentials: taken from the environment, read from the first data directory, or made there.
+//!
+//! The secret is shown once, by the start that made it. It stands in one file that its owner alone can
+//! read, and never in a log: [`Secret`] does not print itself.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Name of the file in the first data directory.
+pub const FILE_NAME: &str = "root-credentials.toml";
+
+/// The file while it is written; renamed when it is whole.
+pub const FILE_NAME_NEW: &str = "root-credentials.toml.new";
+
+/// Access key id of the root account, as in the environment.
+pub const USER_VARIABLE: &str = "RINGCASK_ROOT_USER";
+
+/// Secret of the root account, as in the environment.
+pub const PASSWORD_VARIABLE: &str = "RINGCASK_ROOT_PASSWORD";
+
+/// As AWS makes them: 20 characters.
+const ACCESS_KEY_ID_LENGTH: usize = 20;
+
+/// As AWS makes them: 40 characters. Of 62 kinds each, that is 238 bits.
+const SECRET_LENGTH: usize = 40;
+
+/// Shorter ids than MinIO's limit are refused, so that a configuration works with both.
+const USER_LENGTH_MIN: usize = 3;
+
+/// Shorter secrets than MinIO's limit are refused.
+const PASSWORD_LENGTH_MIN: usize = 8;
+
+/// Longer values are a mistake; clients store them in fields of about this length.
+const LENGTH_MAX: usize = 128;
+
+/// A text that must not show up in logs: `Debug` prints a row of stars.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for those who sign or show it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("***")
+    }
+}
+
+/// An access key id and its secret.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Credentials {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+}
+
+/// Where the credentials came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Given by [`USER_VARIABLE`] and [`PASSWORD_VARIABLE`]; not stored.
+    Environment,
+    /// Read from this file.
+    File(PathBuf),
+    /// Made by this start and stored in this file.
+    Made(PathBuf),
+}
+
+/// Finds the root credentials, or makes them.
+///
+/// `environment` looks a variable up; `directory` is the first data directory, locked by this process.
+///
+/// # Errors
+///
+/// One sentence for the person at the prompt.
+pub fn obtain(
+    environment: impl Fn(&str) -> Option<String>,
+    directory: &Path,
+) -> Result<(Credentials, Origin), String> {
+    let given = |name: &str| environment(name).filter(|value| !value.is_empty());
+    match (given(USER_VARIABLE), given(PASSWORD_VARIABLE)) {
+        (Some(user), Some(password)) => {
+            let credentials = Credentials { access_key_id: user, secret_access_key: Secret::new(password) };
+            check(&credentials, USER_VARIABLE, PASSWORD_VARIABLE)?;
+            return Ok((credentials, Origin::Environment));
+        }
+        (Some(_), None) => return Err(format!("{USER_VARIABLE} is set but {PASSWORD_VARIABLE} is not")),
+        (None, Some(_)) => return Err(format!("{PASSWORD_VARIABLE} is set but {USER_VARIABLE} is not")),
+        (None, None) => {}
+    }
+    let path = directory.join(FILE_NAME);
+    match read(&path)? {
+        Some(credentials) => Ok((credentials, Origin::File(path))),
+        None => {
+            let credentials = make()?;
+            store(&credentials, directory).map_err(|error| {
+                format!("cannot store the root credentials in {}: {error}", path.display())
+            })?;
+            Ok((credentials, Origin::Made(path)))
+        }
+    }
+}
+
+/// What can neither be signed with nor typed is refused: '/' ends the id in a credential scope, '=' and ','
+/// end it in an Authorization header.
+fn check(credentials: &Credentials, user_name: &str, password_name: &str) -> Result<(), String> {
+    let user = &credentials.access_key_id;
+    let password = credentials.secret_access_key.reveal();
+    if !(USER_LENGTH_MIN..=LENGTH_MAX).contains(&user.len()) {
+        return Err(format!("{user_name} must have {USER_LENGTH_MIN} to {LENGTH_MAX} characters"));
+    }
+    if !user.bytes().all(|byte| byte.is_ascii_graphic() && !b"/=,".contains(&byte)) {
+        return Err(format!("{user_name} may hold visible ASCII characters other than '/', '=' and ','"));
+    }
+    if !(PASSWORD_LENGTH_MIN..=LENGTH_MAX).contains(&password.len()) {
+        return Err(format!("{password_name} must have {PASSWORD_LENGTH_MIN} to {LENGTH_MAX} characters"));
+    }
+    if password.chars().any(char::is_control) {
+        return Err(format!("{password_name} must not hold control characters"));
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Option<Credentials>, String> {
+    let shown = path.display();
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot read the root credentials in {shown}: {error}")),
+    };
+    if !metadata.is_file() {
+        return Err(format!("{shown} is not a plain file"));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(format!("others can read the root credentials; run: chmod 600 {shown}"));
+    }
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the root credentials in {shown}: {error}"))?;
+    // The parser's message may quote the line, and the line may hold the secret.
+    let credentials: Credentials = toml::from_str(&text)
+        .map_err(|_| format!("{shown} does not hold access_key_id and secret_access_key as TOML strings"))?;
+    check(&credentials, &format!("{shown}: access_key_id"), &format!("{shown}: secret_access_key"))?;
+    Ok(Some(credentials))
+}
+
+fn make() -> Result<Credentials, String> {
+    let random = |alphabet: &[u8], length| {
+        random_text(alphabet, length).map_err(|error| format!("the kernel gave no random bytes: {error}"))
+    };
+    Ok(Credentials {
+        access_key_id: random(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", ACCESS_KEY_ID_LENGTH)?,
+        secret_access_key: Secret(random(
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
+            SECRET_LENGTH,
+        )?),
+    })
+}
+
+/// Characters drawn evenly from `alphabet`: bytes that would favour its first letters are thrown away.
+fn random_text(alphabet: &[u8], length: usize) -> Result<String, getrandom::Error> {
+    let even = 256 / alphabet.len() * alphabet.len();
+    let mut text = String::with_capacity(length);
+    let mut bytes = [0; 64];
+    while text.len() < length {
+        getrandom::fill(&mut bytes)?;
+        let drawn = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < even);
+        text.extend(drawn.take(length - text.len()).map(|byte| char::from(alphabet[byte % alphabet.len()])));
+    }
+    Ok(text)
+}
+
+/// Writes the file whole or not at all. The caller holds the directory's lock, so a left-over new file is
+/// of a start that died.
+fn store(credentials: &Credentials, directory: &Path) -> std::io::Result<()> {
+    let new = directory.join(FILE_NAME_NEW);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    write!(
+        file,
+        "# Root credentials of this node. To change them, edit this file or set {USER_VARIABLE} and\n\
+         # {PASSWORD_VARIABLE}, and start the node again.\n\
+         access_key_id = \"{}\"\nsecret_access_key = \"{}\"\n",
+        credentials.access_key_id,
+        credentials.secret_access_key.reveal(),
+    )?;
+    file.sync_all()?;
+    fs::rename(&new, directory.join(FILE_NAME))?;
+    OpenOptions::new().read(true).open(directory)?.sync_all()
+}
+
+/// What a start prints so that the node can be used from a shell: after the credentials were made or given,
+/// three lines to paste; later, where they are.
+pub fn instructions(credentials: &Credentials, origin: &Origin, region: &str, endpoint: &str) -> String {
+    let (id, secret) = match origin {
+        Origin::Made(_) => (credentials.access_key_id.as_str(), credentials.secret_access_key.reveal()),
+        Origin::Environment => ("\"$RINGCASK_ROOT_USER\"", "\"$RINGCASK_ROOT_PASSWORD\""),
+        Origin::File(path) => return format!("the root credentials are in {}\n", path.display()),
+    };
+    let first = match origin {
+        Origin::Made(path) => {
+            format!("made root credentials, shown this once and kept in {}; to use them:", path.display())
+        }
+        _ => format!("root credentials are taken from {USER_VARIABLE} and {PASSWORD_VARIABLE}; to use them:"),
+    };
+    format!(
+        "{first}\n\n\
+         export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}\n\
+         export AWS_DEFAULT_REGION={region} AWS_ENDPOINT_URL={endpoint}\n\
+         aws s3 mb s3://my-bucket\n\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    fn given(user: &'static str, password: &'static str) -> impl Fn(&str) -> Option<String> {
+        move |name| match name {
+            USER_VARIABLE => Some(user.to_owned()),
+            PASSWORD_VARIABLE => Some(password.to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn made_credentials_are_stored_for_the_owner_alone_and_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (made, origin) = obtain(nothing, directory.path()).unwrap();
+        let path = directory.path().join(FILE_NAME);
+        assert_eq!(origin, Origin::Made(path.clone()));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        assert_eq!((made.access_key_id.len(), made.secret_access_key.reveal().len()), (20, 40));
+        assert_eq!(obtain(nothing, directory.path()).unwrap(), (made, Origin::File(path)));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn no_two_nodes_make_the_same_credentials() {
+        let [a, b] = [make().unwrap(), make().unwrap()];
+        assert_ne!(a.access_key_id, b.access_key_id);
+        assert_ne!(a.secret_access_key, b.secret_access_key);
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_with_the_command_that_mends_it() {
+        let directory = tempfile::tempdir().unwrap();
+        obtain(nothing, directory.path()).unwrap();
+        let path = directory.path().join(FILE_NAME);
+        for mode in [0o640, 0o604, 0o644, 0o660] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = obtain(nothing, directory.path()).unwrap_err();
+            assert!(error.ends_with(&format!("chmod 600 {}", path.display())), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_died_while_writing_does_not_stop_the_next() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(FILE_NAME_NEW), "access_key_id = \"A").unwrap();
+        assert!(matches!(obtain(nothing, directory.path()), Ok((_, Origin::Made(_)))));
+        assert!(!directory.path().join(FILE_NAME_NEW).exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_without_quoting_it() {
+        let directory = tempfile::tempdir().unwrap();
+        obtain(nothing, directory.path()).unwrap();
+        let path = directory.path().join(FILE_NAME);
+        fs::write(&path, "access_key_id = \"ABC\"\nsecret_access_key = \"topsecret").unwrap();
+        let error = obtain(nothing, directory.path()).unwrap_err();
+        assert!(error.contains(FILE_NAME) && !error.contains("topsecret"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_wins_and_is_not_stored() {
+        let directory = tempfile::tempdir().unwrap();
+        let (credentials, origin) = obtain(given("admin", "long enough"), directory.path()).unwrap();
+        assert_eq!(credentials.access_key_id, "admin");
+        assert_eq!(credentials.secret_access_key.reveal(), "long enough");
+        assert_eq!(origin, Origin::Environment);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn half_or_unusable_credentials_from_the_environment_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let one = |name: &'static str| move |asked: &str| (asked == name).then(|| "something".to_owned());
+        let error = obtain(one(USER_VARIABLE), directory.path()).unwrap_err();
+        assert!(error.contains("RINGCASK_ROOT_PASSWORD is not"), "{error}");
+        assert!(obtain(one(PASSWORD_VARIABLE), directory.path()).is_err());
+        let bad = [("ab", "12345678"), ("abc", "1234567"), ("a/b", "12345678"), ("a b", "12345678")];
+        for (user, password) in bad {
+            assert!(obtain(given(user, password), directory.path()).is_err(), "{user} {password}");
+        }
+    }
+
+    #[test]
+    fn a_secret_does_not_print_itself() {
+        let credentials = make().unwrap();
+        assert!(!format!("{credentials:?}").contains(credentials.secret_access_key.reveal()));
+    }
+
+    #[test]
+    fn the_secret_is_shown_by_the_start_that_made_it_and_never_again() {
+        let credentials = make().unwrap();
+        let secret = credentials.secret_access_key.reveal();
+        let show = |origin| instructions(&credentials, &origin, "us-east-1", "http://127.0.0.1:9000");
+        let made = show(Origin::Made("/srv/root-credentials.toml".into()));
+        assert!(made.contains(secret));
+        let pasted: Vec<_> =
+            made.lines().filter(|l| l.starts_with("export ") || l.starts_with("aws ")).collect();
+        assert_eq!(pasted.len(), 3);
+        assert!(!show(Origin::File("/srv/root-credentials.toml".into())).contains(secret));
+        assert!(!show(Origin::Environment).contains(secret));
+    }
+}
