@@ -1,1 +1,3 @@
-//! Filled by its layer's change.
+//! Starts the cores and joins the layers.
+
+pub mod mesh;
