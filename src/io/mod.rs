@@ -54,7 +54,8 @@ pub trait Disk: Clone + 'static {
 
     fn open(&self, name: &str, mode: OpenMode) -> impl Future<Output = io::Result<Self::File>>;
 
-    /// Reads into `buffer[range]`; fewer bytes only at the end of the file.
+    /// Reads into `buffer[range]` of its whole memory; fewer bytes only at the end of the file. The buffer's
+    /// length grows, if need be, to cover what was read.
     fn read(
         &self,
         file: &Self::File,
@@ -63,7 +64,7 @@ pub trait Disk: Clone + 'static {
         range: Range<usize>,
     ) -> impl Future<Output = (io::Result<usize>, Buffer)>;
 
-    /// Writes all of `buffer[range]`.
+    /// Writes all of `buffer[range]`, of its whole memory.
     fn write(
         &self,
         file: &Self::File,

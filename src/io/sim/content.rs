@@ -1,0 +1,362 @@
+//! What a simulated file holds: for every block the durable bytes and, on top, every version that was
+//! written since and may or may not survive a crash.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::random::{Random, coin};
+use crate::base::limits::BLOCK_BYTES;
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// Bytes of one block; `None` stands for zeros.
+pub(super) type Data = Option<Rc<[u8]>>;
+
+/// A change of a file, as submitted.
+#[derive(Clone)]
+pub(super) enum Change {
+    /// Blocks from number `first` on.
+    Write { first: u64, blocks: Vec<Data> },
+    /// Space for a byte range, and a length of at least its end.
+    Allocate(Range<u64>),
+    /// No space and zeros for a byte range; the length stays.
+    Punch(Range<u64>),
+}
+
+/// A file. A change gets a number of its drive when it is submitted and another when it completes; larger
+/// is later.
+#[derive(Default)]
+pub(super) struct Content {
+    blocks: BTreeMap<u64, Block>,
+    /// Numbers of the blocks that have versions beyond the durable one.
+    dirty: BTreeSet<u64>,
+    /// Byte ranges with space on the drive, by start: disjoint, not touching.
+    extents: BTreeMap<u64, u64>,
+    length: Versioned<u64>,
+    /// Changes under way, by number of submission: at a crash, parts of them may have reached the drive.
+    in_flight: BTreeMap<u64, Change>,
+}
+
+type Block = Versioned<Data>;
+
+/// A durable value and the later ones, oldest first.
+#[derive(Default)]
+struct Versioned<T> {
+    durable: T,
+    later: Vec<Version<T>>,
+}
+
+struct Version<T> {
+    sequence: u64,
+    value: T,
+    /// A failed sync forgot it: readable still, but no later sync makes it durable.
+    forgotten: bool,
+}
+
+impl<T: Clone> Versioned<T> {
+    fn current(&self) -> &T {
+        self.later.last().map_or(&self.durable, |version| &version.value)
+    }
+
+    fn push(&mut self, sequence: u64, value: T) {
+        self.later.push(Version { sequence, value, forgotten: false });
+    }
+
+    /// Makes the newest version up to `mark` durable.
+    fn sync(&mut self, mark: u64) {
+        let covered = |version: &Version<T>| version.sequence <= mark && !version.forgotten;
+        if let Some(index) = self.later.iter().rposition(covered) {
+            self.durable = self.later[index].value.clone();
+            self.later.drain(..=index);
+        }
+    }
+
+    /// What a failed sync leaves: each version up to `mark` is kept for a later sync, lost, or forgotten.
+    fn fail_sync(&mut self, mark: u64, random: &mut Random) {
+        self.later.retain_mut(|version| {
+            if version.sequence > mark {
+                return true;
+            }
+            match random.below(3) {
+                0 => false,
+                1 => {
+                    version.forgotten = true;
+                    true
+                }
+                _ => true,
+            }
+        });
+    }
+
+    /// What a crash leaves, if `survives` names the versions that reached the drive.
+    fn settle(&mut self, survives: impl Fn(u64) -> bool) {
+        let survivor = |version: &&Version<T>| !version.forgotten && survives(version.sequence);
+        if let Some(version) = self.later.iter().rev().find(survivor) {
+            self.durable = version.value.clone();
+        }
+        self.later.clear();
+    }
+}
+
+/// What survives a crash beyond what was made durable.
+#[derive(Clone, Copy)]
+pub(super) enum Survival {
+    Nothing,
+    Everything,
+    /// Each change wholly or not at all, in any order.
+    Changes,
+    /// Each unit of so many bytes of each change, in any order.
+    Torn(usize),
+}
+
+impl Survival {
+    pub fn draw(random: &mut Random) -> Self {
+        match random.below(5) {
+            0 => Self::Nothing,
+            1 => Self::Everything,
+            2 => Self::Changes,
+            3 => Self::Torn(512),
+            _ => Self::Torn(BLOCK_BYTES),
+        }
+    }
+
+    fn decides(self, salt: u64, sequence: u64, unit: u64) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Everything => true,
+            Self::Changes => coin(salt, &[sequence]),
+            // Half of the changes are torn, so that whole, torn and absent ones are seen side by side.
+            Self::Torn(_) if coin(salt, &[sequence, 1]) => coin(salt, &[sequence, 2, unit]),
+            Self::Torn(_) => coin(salt, &[sequence, 3]),
+        }
+    }
+}
+
+impl Content {
+    pub fn length(&self) -> u64 {
+        *self.length.current()
+    }
+
+    /// Bytes of the drive the file occupies.
+    pub fn bytes_allocated(&self) -> u64 {
+        self.extents.iter().map(|(start, end)| end - start).sum()
+    }
+
+    /// Bytes of `range` (whole blocks) that have no space yet.
+    pub fn bytes_missing(&self, range: Range<u64>) -> u64 {
+        let range = block_start(range.start)..range.end.next_multiple_of(BLOCK);
+        let covered: u64 = self
+            .extents
+            .range(..range.end)
+            .rev()
+            .take_while(|(_, end)| **end > range.start)
+            .map(|(start, end)| range.end.min(*end) - range.start.max(*start))
+            .sum();
+        range.end.saturating_sub(range.start) - covered
+    }
+
+    /// Copies from `offset` (a block's start) into `out`, up to the file's length; returns how much.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> usize {
+        let count = self.length().saturating_sub(offset).min(out.len() as u64) as usize;
+        for (index, chunk) in out[..count].chunks_mut(BLOCK_BYTES).enumerate() {
+            match self.blocks.get(&(offset / BLOCK + index as u64)).and_then(|block| block.current().as_ref())
+            {
+                Some(data) => chunk.copy_from_slice(&data[..chunk.len()]),
+                None => chunk.fill(0),
+            }
+        }
+        count
+    }
+
+    /// Notes that a change is under way.
+    pub fn submit(&mut self, submission: u64, change: Change) {
+        self.in_flight.insert(submission, change);
+    }
+
+    /// Has a change under way take effect as number `sequence`, durably if asked.
+    pub fn complete(&mut self, submission: u64, sequence: u64, durable: bool) {
+        let Some(change) = self.in_flight.remove(&submission) else {
+            return;
+        };
+        let numbers = self.apply(sequence, change);
+        if durable {
+            for number in numbers {
+                self.dirty.remove(&number);
+                if let Some(block) = self.blocks.get_mut(&number) {
+                    block.sync(sequence);
+                }
+            }
+            self.length.sync(sequence);
+        }
+    }
+
+    /// Has a change under way fail: any of its blocks may have been written.
+    pub fn fail(&mut self, submission: u64, sequence: u64, random: &mut Random) {
+        if let Some(Change::Write { first, blocks }) = self.in_flight.remove(&submission) {
+            let kept = random.below(blocks.len() as u64 + 1) as usize;
+            let blocks = blocks.into_iter().take(kept).collect();
+            self.apply(sequence, Change::Write { first, blocks });
+        }
+    }
+
+    /// Makes the changes that completed up to `mark` durable.
+    pub fn sync(&mut self, mark: u64) {
+        self.settle_dirty(|block| block.sync(mark));
+        self.length.sync(mark);
+    }
+
+    /// A sync that failed.
+    pub fn fail_sync(&mut self, mark: u64, random: &mut Random) {
+        self.settle_dirty(|block| block.fail_sync(mark, random));
+        self.length.fail_sync(mark, random);
+    }
+
+    /// Has `settle` handle every block that is not durable as it is.
+    fn settle_dirty(&mut self, mut settle: impl FnMut(&mut Block)) {
+        let blocks = &mut self.blocks;
+        self.dirty.retain(|number| {
+            let Some(block) = blocks.get_mut(number) else {
+                return false;
+            };
+            settle(block);
+            if block.later.is_empty() && block.durable.is_none() {
+                blocks.remove(number);
+                return false;
+            }
+            !block.later.is_empty()
+        });
+    }
+
+    /// The power went.
+    pub fn crash(&mut self, survival: Survival, salt: u64) {
+        for (submission, change) in std::mem::take(&mut self.in_flight) {
+            self.apply(submission, change);
+        }
+        for number in std::mem::take(&mut self.dirty) {
+            let Some(block) = self.blocks.get_mut(&number) else {
+                continue;
+            };
+            match survival {
+                Survival::Torn(unit_bytes) => tear(block, unit_bytes, |sequence, unit| {
+                    survival.decides(salt, sequence, number * BLOCK + unit)
+                }),
+                _ => block.settle(|sequence| survival.decides(salt, sequence, 0)),
+            }
+        }
+        self.length.settle(|sequence| survival.decides(salt, sequence, u64::MAX));
+        let length = self.length();
+        self.blocks.retain(|number, block| number * BLOCK < length && block.durable.is_some());
+        self.free(length.next_multiple_of(BLOCK)..u64::MAX);
+    }
+
+    /// Flips one bit of the byte at `offset`, at rest. False if the file does not reach that far.
+    pub fn corrupt(&mut self, offset: u64, bit: u8) -> bool {
+        if offset >= self.length() {
+            return false;
+        }
+        let block = self.blocks.entry(offset / BLOCK).or_default();
+        let mut bytes = match block.current() {
+            Some(data) => data.to_vec(),
+            None => vec![0; BLOCK_BYTES],
+        };
+        bytes[(offset % BLOCK) as usize] ^= 1 << (bit % 8);
+        *block = Versioned { durable: Some(bytes.into()), later: Vec::new() };
+        true
+    }
+
+    /// Applies a change to the current state; returns the numbers of the blocks it touched.
+    fn apply(&mut self, sequence: u64, change: Change) -> Range<u64> {
+        match change {
+            Change::Write { first, blocks } => {
+                let end = first + blocks.len() as u64;
+                for (number, data) in (first..).zip(blocks) {
+                    self.blocks.entry(number).or_default().push(sequence, data);
+                    self.dirty.insert(number);
+                }
+                self.occupy(first * BLOCK..end * BLOCK);
+                self.extend(sequence, end * BLOCK);
+                first..end
+            }
+            Change::Allocate(range) => {
+                self.occupy(block_start(range.start)..range.end.next_multiple_of(BLOCK));
+                self.extend(sequence, range.end);
+                0..0
+            }
+            Change::Punch(range) => {
+                let numbers = range.start / BLOCK..range.end.div_ceil(BLOCK);
+                for (number, block) in self.blocks.range_mut(numbers) {
+                    block.push(sequence, None);
+                    self.dirty.insert(*number);
+                }
+                self.free(range);
+                0..0
+            }
+        }
+    }
+
+    fn extend(&mut self, sequence: u64, length: u64) {
+        if length > self.length() {
+            self.length.push(sequence, length);
+        }
+    }
+
+    fn occupy(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let (mut start, mut end) = (range.start, range.end);
+        while let Some((&other_start, &other_end)) = self.extents.range(..=end).next_back() {
+            if other_end < start {
+                break;
+            }
+            self.extents.remove(&other_start);
+            start = start.min(other_start);
+            end = end.max(other_end);
+        }
+        self.extents.insert(start, end);
+    }
+
+    fn free(&mut self, range: Range<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        while let Some((&start, &end)) = self.extents.range(..range.end).next_back() {
+            if end <= range.start {
+                break;
+            }
+            self.extents.remove(&start);
+            if end > range.end {
+                self.extents.insert(range.end, end);
+            }
+            if start < range.start {
+                self.extents.insert(start, range.start);
+                break;
+            }
+        }
+    }
+}
+
+/// Settles a block unit by unit: each is the durable one or that of any later version.
+fn tear(block: &mut Block, unit_bytes: usize, survives: impl Fn(u64, u64) -> bool) {
+    if block.later.is_empty() {
+        return;
+    }
+    let mut bytes = block.durable.as_ref().map_or_else(|| vec![0; BLOCK_BYTES], |data| data.to_vec());
+    for version in block.later.iter().filter(|version| !version.forgotten) {
+        for start in (0..BLOCK_BYTES).step_by(unit_bytes) {
+            if survives(version.sequence, start as u64) {
+                let unit = &mut bytes[start..start + unit_bytes];
+                match &version.value {
+                    Some(data) => unit.copy_from_slice(&data[start..start + unit_bytes]),
+                    None => unit.fill(0),
+                }
+            }
+        }
+    }
+    *block = Versioned { durable: Some(bytes.into()), later: Vec::new() };
+}
+
+fn block_start(offset: u64) -> u64 {
+    offset - offset % BLOCK
+}
