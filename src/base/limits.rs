@@ -56,6 +56,29 @@ pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// need at most a few hundred; a flood is refused.
 pub const HEADERS_MAX: usize = 256;
 
+/// Parameters of a query. No S3 request has more than a few dozen (presigned ones with response overrides);
+/// a flood is refused before it is decoded.
+pub const QUERY_PARAMETERS_MAX: usize = 256;
+
+/// Ranges of one `Range` header that are served; a header with more is ignored, which RFC 9110 allows.
+/// Each range costs a part head, so many tiny ones would multiply the answer.
+pub const RANGES_MAX: usize = 64;
+
+/// Bytes of the line before a chunk, in chunked and aws-chunked bodies. Sixteen digits, `;chunk-signature=`
+/// and 64 digits need 97; nothing sends long extensions.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+
+/// Bytes received together when a chunked body's next chunk is short or its length not yet known: what may
+/// have to be moved down over framing. AWS's shortest chunk is 8 KiB; a copy of that costs less than a
+/// system call.
+pub const CHUNK_OVERREAD_BYTES: usize = 8 * 1024;
+
+/// Bytes of all trailer lines of a chunked or aws-chunked body. A checksum and a signature need 200.
+pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
+
+/// Trailers of an aws-chunked body. Clients send one checksum.
+pub const TRAILERS_MAX: usize = 16;
+
 /// Bytes of an XML request body that is buffered (CompleteMultipartUpload with 10,000 parts and
 /// checksums, DeleteObjects with 1,000 keys of 1,024 bytes escaped).
 pub const XML_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;

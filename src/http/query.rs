@@ -1,0 +1,95 @@
+//! Queries, parsed.
+
+use super::percent::{PercentError, decode_query};
+use crate::base::limits::QUERY_PARAMETERS_MAX;
+
+/// A query as an ordered list of decoded names and values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    parameters: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+/// Why a query is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryError {
+    /// A `%` without two hexadecimal digits behind it.
+    Escape,
+    /// More than [`QUERY_PARAMETERS_MAX`] parameters.
+    TooMany,
+}
+
+impl From<PercentError> for QueryError {
+    fn from(_: PercentError) -> Self {
+        Self::Escape
+    }
+}
+
+impl Query {
+    /// Parses what follows the `?` of a target.
+    pub fn parse(raw: Option<&str>) -> Result<Self, QueryError> {
+        let mut parameters = Vec::new();
+        for parameter in raw.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
+            if parameters.len() == QUERY_PARAMETERS_MAX {
+                return Err(QueryError::TooMany);
+            }
+            let (name, value) = match parameter.split_once('=') {
+                Some((name, value)) => (name, Some(decode_query(value)?.into_owned())),
+                None => (parameter, None),
+            };
+            parameters.push((decode_query(name)?.into_owned(), value));
+        }
+        Ok(Self { parameters })
+    }
+
+    /// All parameters in the order sent; a value is `None` where there was no `=`.
+    pub fn parameters(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> {
+        self.parameters.iter().map(|(name, value)| (name.as_slice(), value.as_deref()))
+    }
+
+    /// Whether there is a parameter of that name, with a value or without.
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// The value of the first parameter of that name; empty if it has none (`?prefix&…`).
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        let parameter = self.parameters.iter().find(|(have, _)| have == name.as_bytes());
+        parameter.map(|(_, value)| value.as_deref().unwrap_or_default())
+    }
+
+    /// [`Query::get`], if the value is UTF-8.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_without_a_value_count_as_empty() {
+        let query = Query::parse(Some("max-keys=1000&prefix&delimiter=%2F&marker=a+b%2Bc=d")).unwrap();
+        assert_eq!(query.get("prefix"), Some(&b""[..]));
+        assert_eq!(query.text("delimiter"), Some("/"));
+        assert_eq!(query.text("marker"), Some("a b+c=d"));
+        assert!(query.has("prefix") && !query.has("uploads"));
+        assert_eq!(query.parameters().nth(1), Some((&b"prefix"[..], None)));
+    }
+
+    #[test]
+    fn the_first_of_several_counts_and_empty_ones_do_not() {
+        let query = Query::parse(Some("&a=1&&a=2&=x")).unwrap();
+        assert_eq!(query.get("a"), Some(&b"1"[..]));
+        assert_eq!(query.parameters().len(), 3);
+        assert_eq!(Query::parse(None).unwrap(), Query::default());
+    }
+
+    #[test]
+    fn broken_and_endless_queries_are_refused() {
+        assert_eq!(Query::parse(Some("a=%zz")), Err(QueryError::Escape));
+        assert_eq!(Query::parse(Some("%z=a")), Err(QueryError::Escape));
+        let many = "a&".repeat(QUERY_PARAMETERS_MAX + 1);
+        assert_eq!(Query::parse(Some(&many)), Err(QueryError::TooMany));
+    }
+}
