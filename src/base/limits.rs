@@ -135,6 +135,14 @@ pub const HANDOVERS_PER_PAIR_MAX: usize = 64;
 /// are told to slow down.
 pub const CONNECTIONS_PER_CORE_MAX: usize = 8192;
 
+/// Connections beyond [`CONNECTIONS_PER_CORE_MAX`] that a core answers with "slow down" at the same time;
+/// further ones are closed without a word.
+pub const REFUSALS_PER_CORE_MAX: usize = 64;
+
+/// Connections that wait to be accepted. The kernel lowers it to net.core.somaxconn; a burst of clients
+/// beyond it waits a second for its SYN to be repeated.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(CHECKSUM_CHUNK_BYTES));

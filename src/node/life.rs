@@ -1,0 +1,141 @@
+//! The steps of a node's life, which all cores take together, and what the main thread hears of them.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::mesh::Bell;
+
+/// Where a node is in its life. The main thread moves it on when all cores have done what it asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Phase {
+    /// Cores recover their data.
+    Recovering,
+    /// Connections are accepted.
+    Serving,
+    /// No more connections; those that are open end after the request at hand.
+    Draining,
+    /// Engines write what shortens the next start.
+    Closing,
+}
+
+/// The phase of a node, known to all threads.
+pub struct Life {
+    phase: AtomicU8,
+    bells: Arc<[Bell]>,
+}
+
+impl Life {
+    pub fn new(bells: Arc<[Bell]>) -> Arc<Self> {
+        Arc::new(Self { phase: AtomicU8::new(Phase::Recovering as u8), bells })
+    }
+
+    /// Whether the node has come to `phase` or beyond.
+    pub fn reached(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) >= phase as u8
+    }
+
+    /// Moves on to `phase` and tells all cores.
+    pub fn advance(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        self.bells.iter().for_each(Bell::ring);
+    }
+}
+
+/// What the main thread waits for.
+#[derive(Debug)]
+pub enum Event {
+    /// SIGTERM or SIGINT came.
+    Signal,
+    /// A core has done what the phase asks, or cannot go on.
+    Core(usize, Result<(), String>),
+}
+
+/// What signal-hook writes for a signal.
+const BYTE_OF_SIGNAL: u8 = b'X';
+
+/// What a core writes after it queued a report.
+const BYTE_OF_REPORT: u8 = b'R';
+
+/// Where the main thread hears of signals and cores. One stream of bytes wakes it, because a signal's
+/// handler can do little more than write a byte.
+pub struct Events {
+    stream: UnixStream,
+    reports: Receiver<(usize, Result<(), String>)>,
+    reporter: Reporter,
+}
+
+/// A core's way to tell the main thread.
+pub struct Reporter {
+    stream: UnixStream,
+    reports: Sender<(usize, Result<(), String>)>,
+}
+
+impl Events {
+    /// From here on SIGTERM and SIGINT don't end the process but become events.
+    pub fn new() -> io::Result<Self> {
+        let (stream, writer) = UnixStream::pair()?;
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
+        let (sender, reports) = mpsc::channel();
+        Ok(Self { stream, reports, reporter: Reporter { stream: writer, reports: sender } })
+    }
+
+    pub fn reporter(&self) -> io::Result<Reporter> {
+        Ok(Reporter { stream: self.reporter.stream.try_clone()?, reports: self.reporter.reports.clone() })
+    }
+
+    /// Waits for what happens next.
+    pub fn wait(&mut self) -> io::Result<Event> {
+        let mut byte = [0];
+        self.stream.read_exact(&mut byte)?;
+        if byte[0] == BYTE_OF_SIGNAL {
+            return Ok(Event::Signal);
+        }
+        let (core, report) = self.reports.recv().map_err(io::Error::other)?;
+        Ok(Event::Core(core, report))
+    }
+}
+
+impl Reporter {
+    /// Tells the main thread that `core` has done what the phase asks, or why it cannot go on.
+    pub fn report(&mut self, core: usize, report: Result<(), String>) {
+        // Neither fails while the main thread lives, and it lives as long as the process.
+        let queued = self.reports.send((core, report)).is_ok();
+        let told = self.stream.write_all(&[BYTE_OF_REPORT]);
+        if !queued || told.is_err() {
+            tracing::error!(core, "the main thread is gone");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_and_reports_come_in_the_order_they_happened() {
+        let mut events = Events::new().unwrap();
+        let mut reporter = events.reporter().unwrap();
+        reporter.report(3, Ok(()));
+        signal_hook::low_level::raise(SIGTERM).unwrap();
+        reporter.report(4, Err("broken".into()));
+        assert!(matches!(events.wait().unwrap(), Event::Core(3, Ok(()))));
+        assert!(matches!(events.wait().unwrap(), Event::Signal));
+        assert!(matches!(events.wait().unwrap(), Event::Core(4, Err(why)) if why == "broken"));
+    }
+
+    #[test]
+    fn a_phase_is_reached_once_it_or_a_later_one_has_come() {
+        let life = Life::new([].into());
+        assert!(life.reached(Phase::Recovering) && !life.reached(Phase::Serving));
+        life.advance(Phase::Draining);
+        assert!(life.reached(Phase::Serving) && !life.reached(Phase::Closing));
+    }
+}
