@@ -5,8 +5,11 @@
 //! what it answers.
 
 pub mod access;
+pub mod completion;
 pub mod error;
 mod from;
+pub mod listing;
+pub mod multipart;
 pub mod op;
 pub mod request;
 pub mod route;

@@ -37,6 +37,8 @@ pub enum Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Support {
     Served,
+    /// A setting that cannot be set: answered as AWS answers for what never set it.
+    Fixed,
     /// Answered with `501 NotImplemented`.
     Absent,
 }
@@ -113,32 +115,32 @@ operations! {
     GetBucketMetricsConfiguration "GET" Bucket [Query("metrics"), Query("id")] "s3:GetMetricsConfiguration" Absent;
     CreateSession "GET" Bucket [Query("session")] "s3:CreateSession" Absent;
     GetBucketAbac "GET" Bucket [Query("abac")] "s3:GetBucketAbac" Absent;
-    GetBucketAccelerateConfiguration "GET" Bucket [Query("accelerate")] "s3:GetAccelerateConfiguration" Absent;
-    GetBucketAcl "GET" Bucket [Query("acl")] "s3:GetBucketAcl" Absent;
-    GetBucketCors "GET" Bucket [Query("cors")] "s3:GetBucketCORS" Absent;
-    GetBucketEncryption "GET" Bucket [Query("encryption")] "s3:GetEncryptionConfiguration" Absent;
-    GetBucketLifecycleConfiguration "GET" Bucket [Query("lifecycle")] "s3:GetLifecycleConfiguration" Absent;
+    GetBucketAccelerateConfiguration "GET" Bucket [Query("accelerate")] "s3:GetAccelerateConfiguration" Fixed;
+    GetBucketAcl "GET" Bucket [Query("acl")] "s3:GetBucketAcl" Fixed;
+    GetBucketCors "GET" Bucket [Query("cors")] "s3:GetBucketCORS" Fixed;
+    GetBucketEncryption "GET" Bucket [Query("encryption")] "s3:GetEncryptionConfiguration" Fixed;
+    GetBucketLifecycleConfiguration "GET" Bucket [Query("lifecycle")] "s3:GetLifecycleConfiguration" Fixed;
     GetBucketLocation "GET" Bucket [Query("location")] "s3:GetBucketLocation" Served;
-    GetBucketLogging "GET" Bucket [Query("logging")] "s3:GetBucketLogging" Absent;
+    GetBucketLogging "GET" Bucket [Query("logging")] "s3:GetBucketLogging" Fixed;
     GetBucketMetadataConfiguration "GET" Bucket [Query("metadataConfiguration")] "s3:GetBucketMetadataConfiguration" Absent;
     GetBucketMetadataTableConfiguration "GET" Bucket [Query("metadataTable")] "s3:GetBucketMetadataTableConfiguration" Absent;
-    GetBucketNotificationConfiguration "GET" Bucket [Query("notification")] "s3:GetBucketNotification" Absent;
-    GetBucketOwnershipControls "GET" Bucket [Query("ownershipControls")] "s3:GetBucketOwnershipControls" Absent;
-    GetBucketPolicy "GET" Bucket [Query("policy")] "s3:GetBucketPolicy" Absent;
-    GetBucketPolicyStatus "GET" Bucket [Query("policyStatus")] "s3:GetBucketPolicyStatus" Absent;
-    GetBucketReplication "GET" Bucket [Query("replication")] "s3:GetReplicationConfiguration" Absent;
-    GetBucketRequestPayment "GET" Bucket [Query("requestPayment")] "s3:GetBucketRequestPayment" Absent;
-    GetBucketTagging "GET" Bucket [Query("tagging")] "s3:GetBucketTagging" Absent;
-    GetBucketVersioning "GET" Bucket [Query("versioning")] "s3:GetBucketVersioning" Absent;
-    GetBucketWebsite "GET" Bucket [Query("website")] "s3:GetBucketWebsite" Absent;
-    GetObjectLockConfiguration "GET" Bucket [Query("object-lock")] "s3:GetBucketObjectLockConfiguration" Absent;
-    GetPublicAccessBlock "GET" Bucket [Query("publicAccessBlock")] "s3:GetBucketPublicAccessBlock" Absent;
+    GetBucketNotificationConfiguration "GET" Bucket [Query("notification")] "s3:GetBucketNotification" Fixed;
+    GetBucketOwnershipControls "GET" Bucket [Query("ownershipControls")] "s3:GetBucketOwnershipControls" Fixed;
+    GetBucketPolicy "GET" Bucket [Query("policy")] "s3:GetBucketPolicy" Fixed;
+    GetBucketPolicyStatus "GET" Bucket [Query("policyStatus")] "s3:GetBucketPolicyStatus" Fixed;
+    GetBucketReplication "GET" Bucket [Query("replication")] "s3:GetReplicationConfiguration" Fixed;
+    GetBucketRequestPayment "GET" Bucket [Query("requestPayment")] "s3:GetBucketRequestPayment" Fixed;
+    GetBucketTagging "GET" Bucket [Query("tagging")] "s3:GetBucketTagging" Fixed;
+    GetBucketVersioning "GET" Bucket [Query("versioning")] "s3:GetBucketVersioning" Fixed;
+    GetBucketWebsite "GET" Bucket [Query("website")] "s3:GetBucketWebsite" Fixed;
+    GetObjectLockConfiguration "GET" Bucket [Query("object-lock")] "s3:GetBucketObjectLockConfiguration" Fixed;
+    GetPublicAccessBlock "GET" Bucket [Query("publicAccessBlock")] "s3:GetBucketPublicAccessBlock" Fixed;
     ListBucketAnalyticsConfigurations "GET" Bucket [Query("analytics")] "s3:GetAnalyticsConfiguration" Absent;
     ListBucketIntelligentTieringConfigurations "GET" Bucket [Query("intelligent-tiering")] "s3:GetIntelligentTieringConfiguration" Absent;
     ListBucketInventoryConfigurations "GET" Bucket [Query("inventory")] "s3:GetInventoryConfiguration" Absent;
     ListBucketMetricsConfigurations "GET" Bucket [Query("metrics")] "s3:GetMetricsConfiguration" Absent;
     ListMultipartUploads "GET" Bucket [Query("uploads")] "s3:ListBucketMultipartUploads" Served;
-    ListObjectVersions "GET" Bucket [Query("versions")] "s3:ListBucketVersions" Absent;
+    ListObjectVersions "GET" Bucket [Query("versions")] "s3:ListBucketVersions" Served;
     ListObjectsV2 "GET" Bucket [Value("list-type", "2")] "s3:ListBucket" Served;
     ListObjects "GET" Bucket [] "s3:ListBucket" Served;
     HeadBucket "HEAD" Bucket [] "s3:ListBucket" Served;
@@ -177,11 +179,11 @@ operations! {
     DeleteObjectTagging "DELETE" Object [Query("tagging")] "s3:DeleteObjectTagging" Absent;
     DeleteObject "DELETE" Object [] "s3:DeleteObject" Served;
     GetObjectAnnotation "GET" Object [Query("annotation"), Query("annotationName")] "s3:GetObjectAnnotation" Absent;
-    GetObjectAcl "GET" Object [Query("acl")] "s3:GetObjectAcl" Absent;
-    GetObjectAttributes "GET" Object [Query("attributes")] "s3:GetObjectAttributes" Absent;
-    GetObjectLegalHold "GET" Object [Query("legal-hold")] "s3:GetObjectLegalHold" Absent;
-    GetObjectRetention "GET" Object [Query("retention")] "s3:GetObjectRetention" Absent;
-    GetObjectTagging "GET" Object [Query("tagging")] "s3:GetObjectTagging" Absent;
+    GetObjectAcl "GET" Object [Query("acl")] "s3:GetObjectAcl" Fixed;
+    GetObjectAttributes "GET" Object [Query("attributes")] "s3:GetObjectAttributes" Served;
+    GetObjectLegalHold "GET" Object [Query("legal-hold")] "s3:GetObjectLegalHold" Fixed;
+    GetObjectRetention "GET" Object [Query("retention")] "s3:GetObjectRetention" Fixed;
+    GetObjectTagging "GET" Object [Query("tagging")] "s3:GetObjectTagging" Fixed;
     GetObjectTorrent "GET" Object [Query("torrent")] "s3:GetObjectTorrent" Absent;
     ListObjectAnnotations "GET" Object [Query("annotation")] "s3:ListObjectAnnotations" Absent;
     ListParts "GET" Object [Query("uploadId")] "s3:ListMultipartUploadParts" Served;

@@ -16,7 +16,7 @@ use crate::s3::access::Authorized;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::op;
 use crate::s3::request::{Request, is_bucket_name};
-use crate::s3::route::{Operation, Support, route};
+use crate::s3::route::{Level, Operation, Support, route};
 
 /// What the protocol needs to know of the node.
 #[derive(Clone, Debug)]
@@ -122,7 +122,24 @@ impl<H: Host> S3Service<H> {
     }
 
     async fn run(&self, request: Authorized, _body: &mut Body) -> Result<Response, S3Error> {
+        if request.operation().row().support == Support::Fixed {
+            return match request.operation().row().level {
+                Level::Object => op::object_settings::run(self, request).await,
+                _ => op::bucket_settings::run(self, request).await,
+            };
+        }
         match request.operation() {
+            Operation::ListBuckets => op::list_buckets::run(self, request).await,
+            Operation::HeadBucket => op::head_bucket::run(self, request).await,
+            Operation::DeleteBucket => op::delete_bucket::run(self, request).await,
+            Operation::GetBucketLocation => op::get_bucket_location::run(self, request).await,
+            Operation::ListObjects => op::list_objects::run(self, request).await,
+            Operation::ListObjectsV2 => op::list_objects_v2::run(self, request).await,
+            Operation::ListObjectVersions => op::list_object_versions::run(self, request).await,
+            Operation::GetObjectAttributes => op::get_object_attributes::run(self, request).await,
+            Operation::AbortMultipartUpload => op::abort_multipart_upload::run(self, request).await,
+            Operation::ListParts => op::list_parts::run(self, request).await,
+            Operation::ListMultipartUploads => op::list_multipart_uploads::run(self, request).await,
             Operation::DeleteObject => op::delete_object::run(self, request).await,
             operation => Err(S3Error::not_implemented(operation.name())),
         }

@@ -66,6 +66,11 @@ impl XmlWriter {
         let _ = write!(self.out, "</{name}>");
     }
 
+    /// Text directly inside the innermost open element.
+    pub fn characters(&mut self, value: &str) {
+        escape(&mut self.out, value);
+    }
+
     /// An element that holds a number, a truth value or another plain word.
     pub fn value(&mut self, name: &str, value: impl std::fmt::Display) {
         self.text(name, &value.to_string());

@@ -3,4 +3,38 @@
 //! Every operation is a function `run(service, request, body)` that consumes an
 //! [`Authorized`](crate::s3::access::Authorized) request and answers a response or an error.
 
+pub mod abort_multipart_upload;
+pub mod bucket_settings;
+pub mod delete_bucket;
 pub mod delete_object;
+pub mod get_bucket_location;
+pub mod get_object_attributes;
+pub mod head_bucket;
+pub mod list_buckets;
+pub mod list_multipart_uploads;
+pub mod list_object_versions;
+pub mod list_objects;
+pub mod list_objects_v2;
+pub mod list_parts;
+pub mod object_settings;
+
+use crate::http::Response;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::request::Request;
+use crate::s3::xml::XmlWriter;
+
+/// A response whose body is an XML document.
+pub fn document(xml: XmlWriter) -> Response {
+    Response::new(200).with_header("Content-Type", "application/xml").with_body(xml.finish())
+}
+
+/// Refuses every `versionId` but `null`, the only version of an object while versioning cannot be enabled.
+pub fn check_version(request: &Request) -> Result<(), S3Error> {
+    match request.query("versionId") {
+        None | Some("null") => Ok(()),
+        Some("") => Err(S3Error::invalid_argument("Version id cannot be the empty string", "versionId", "")),
+        Some(version) => Err(S3Error::new(Code::NoSuchVersion)
+            .with_field("Key", &request.key)
+            .with_field("VersionId", version)),
+    }
+}
