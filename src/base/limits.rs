@@ -91,6 +91,10 @@ pub const XML_DEPTH_MAX: usize = 16;
 /// DeleteObjects with 1,000 keys of five stay below half of it; it bounds the memory of what was read.
 pub const XML_ELEMENTS_MAX: usize = 100_000;
 
+/// Payload bytes that are hashed before other requests of the core get a turn: about 100 µs of MD5. Larger
+/// pieces delay small requests, smaller ones cost switches.
+pub const HASH_SLICE_BYTES: usize = 64 * 1024;
+
 /// AWS, "Authenticating requests (SigV4)": a request's clock may differ by 15 minutes.
 pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
 

@@ -5,15 +5,22 @@
 //! what it answers.
 
 pub mod access;
+pub mod body;
+pub mod claims;
 pub mod completion;
+pub mod copy_source;
 pub mod error;
 mod from;
 pub mod listing;
+pub mod metadata;
 pub mod multipart;
 pub mod op;
+pub mod precondition;
 pub mod request;
 pub mod route;
 pub mod service;
+pub mod unsupported;
+pub mod version;
 pub mod xml;
 
 pub use service::{S3Service, Settings};

@@ -1,7 +1,7 @@
 //! A request as S3 sees it: which bucket and key it names, and its query parameters, decoded.
 
 use crate::base::limits::KEY_BYTES_MAX;
-use crate::http::Head;
+use crate::http::{Head, Query, percent};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::route::Level;
 
@@ -15,7 +15,7 @@ pub struct Request {
     pub key: String,
     /// Whether the bucket came from the host name.
     pub is_virtual_hosted: bool,
-    parameters: Vec<(String, String)>,
+    query: Query,
 }
 
 impl Request {
@@ -38,8 +38,12 @@ impl Request {
         if bucket.is_empty() && !key.is_empty() {
             return Err(S3Error::new(Code::InvalidBucketName).with_field("BucketName", ""));
         }
-        let parameters = parameters(head.query.as_deref().unwrap_or_default())?;
-        Ok(Self { is_virtual_hosted: virtual_bucket.is_some(), head, bucket, key, parameters })
+        let query = Query::parse(head.query.as_deref()).map_err(|_| Code::InvalidURI)?;
+        let is_text = |text: &[u8]| std::str::from_utf8(text).is_ok();
+        if !query.parameters().all(|(name, value)| is_text(name) && value.is_none_or(is_text)) {
+            return Err(Code::InvalidURI.into());
+        }
+        Ok(Self { is_virtual_hosted: virtual_bucket.is_some(), head, bucket, key, query })
     }
 
     pub fn level(&self) -> Level {
@@ -52,12 +56,7 @@ impl Request {
 
     /// The first query parameter of that name, decoded; empty if it has no value.
     pub fn query(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
-    }
-
-    /// All query parameters, decoded, in the order sent.
-    pub fn parameters(&self) -> &[(String, String)] {
-        &self.parameters
+        self.query.text(name)
     }
 
     /// The first header of that (lower-case) name as text; what is not UTF-8 is refused.
@@ -115,22 +114,9 @@ pub fn is_bucket_name(name: &str) -> bool {
 }
 
 /// Percent-decodes a part of a path; `+` is a plus, and what is no UTF-8 names no key.
-fn decode(text: &str) -> Result<String, S3Error> {
-    percent_encoding::percent_decode_str(text)
-        .decode_utf8()
-        .map(|text| text.into_owned())
-        .map_err(|_| Code::InvalidURI.into())
-}
-
-/// Reads a query string; `+` is a space.
-fn parameters(query: &str) -> Result<Vec<(String, String)>, S3Error> {
-    let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
-        })
-        .collect()
+pub fn decode(text: &str) -> Result<String, S3Error> {
+    let bytes = percent::decode_path(text).map_err(|_| Code::InvalidURI)?;
+    String::from_utf8(bytes.into_owned()).map_err(|_| Code::InvalidURI.into())
 }
 
 #[cfg(test)]
@@ -184,6 +170,8 @@ mod tests {
         assert_eq!(refusal(&format!("/b/{}", "k".repeat(KEY_BYTES_MAX + 1))), Code::KeyTooLongError);
         assert_eq!(refusal("/b/%ff"), Code::InvalidURI);
         assert_eq!(refusal("//key"), Code::InvalidBucketName);
+        let head = Head { path: "/b".to_owned(), query: Some("prefix=%ff".to_owned()), ..Head::default() };
+        assert_eq!(Request::new(head, &[]).unwrap_err().code, Code::InvalidURI);
     }
 
     #[test]

@@ -13,10 +13,12 @@ use crate::http::{Head, Response, ResponseBody};
 use crate::io::Host;
 use crate::net::{Body, Service};
 use crate::s3::access::Authorized;
+use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::op;
 use crate::s3::request::{Request, is_bucket_name};
 use crate::s3::route::{Level, Operation, Support, route};
+use crate::s3::unsupported;
 
 /// What the protocol needs to know of the node.
 #[derive(Clone, Debug)]
@@ -100,7 +102,7 @@ impl<H: Host> S3Service<H> {
         }
     }
 
-    async fn answer(&self, head: Head, body: &mut Body) -> Result<Response, S3Error> {
+    async fn answer<I: Incoming>(&self, head: Head, body: &mut I) -> Result<Response, S3Error> {
         let request = Request::new(head, &self.settings.domains)?;
         if request.head.method == "OPTIONS" {
             return Err(preflight(&request));
@@ -118,10 +120,11 @@ impl<H: Host> S3Service<H> {
         if operation.row().support == Support::Absent {
             return Err(S3Error::not_implemented(operation.name()));
         }
+        unsupported::check(&request)?;
         self.run(request, body).await
     }
 
-    async fn run(&self, request: Authorized, _body: &mut Body) -> Result<Response, S3Error> {
+    async fn run<I: Incoming>(&self, request: Authorized, _body: &mut I) -> Result<Response, S3Error> {
         if request.operation().row().support == Support::Fixed {
             return match request.operation().row().level {
                 Level::Object => op::object_settings::run(self, request).await,

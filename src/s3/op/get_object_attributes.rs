@@ -11,13 +11,14 @@ use crate::s3::listing;
 use crate::s3::multipart;
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
+use crate::s3::version;
 use crate::s3::xml::XmlWriter;
 
 const HEADER: &str = "x-amz-object-attributes";
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
-    super::check_version(&request)?;
+    version::check_read(&request)?;
     let wanted = Wanted::read(&request)?;
     let object = service.engine().get(bucket.id, request.key.as_bytes()).await?;
     let object = object.ok_or_else(|| S3Error::no_such_key(&request.key))?;

@@ -19,22 +19,9 @@ pub mod list_parts;
 pub mod object_settings;
 
 use crate::http::Response;
-use crate::s3::error::{Code, S3Error};
-use crate::s3::request::Request;
 use crate::s3::xml::XmlWriter;
 
 /// A response whose body is an XML document.
 pub fn document(xml: XmlWriter) -> Response {
     Response::new(200).with_header("Content-Type", "application/xml").with_body(xml.finish())
-}
-
-/// Refuses every `versionId` but `null`, the only version of an object while versioning cannot be enabled.
-pub fn check_version(request: &Request) -> Result<(), S3Error> {
-    match request.query("versionId") {
-        None | Some("null") => Ok(()),
-        Some("") => Err(S3Error::invalid_argument("Version id cannot be the empty string", "versionId", "")),
-        Some(version) => Err(S3Error::new(Code::NoSuchVersion)
-            .with_field("Key", &request.key)
-            .with_field("VersionId", version)),
-    }
 }

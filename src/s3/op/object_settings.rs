@@ -8,11 +8,12 @@ use crate::s3::error::S3Error;
 use crate::s3::op::bucket_settings;
 use crate::s3::route::Operation;
 use crate::s3::service::S3Service;
+use crate::s3::version;
 use crate::s3::xml::XmlWriter;
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
-    super::check_version(&request)?;
+    version::check_read(&request)?;
     if service.engine().get(bucket.id, request.key.as_bytes()).await?.is_none() {
         return Err(S3Error::no_such_key(&request.key));
     }

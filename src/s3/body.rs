@@ -1,0 +1,387 @@
+//! Receiving payload: straight from the socket into the buffers it is written from, unframed and hashed in
+//! place. Whoever receives gets a payload that kept every promise, or an error and nothing stored.
+
+use std::future::Future;
+
+use bytes::Bytes;
+
+use crate::auth::{ChunkSigner, PayloadPromise};
+use crate::base::checksum::{Checksum, ChecksumAlgorithm};
+use crate::base::limits::{
+    BUFFER_BYTES, CHUNK_OVERREAD_BYTES, HASH_SLICE_BYTES, INLINE_BYTES_MAX, PART_BYTES_MAX,
+    SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
+};
+use crate::base::local::yield_now;
+use crate::engine::{Engine, Payload};
+use crate::hash::{DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
+use crate::http::aws_chunked::{AwsChunkedDecoder, Event, Span};
+use crate::io::{Buffer, Host, Pool};
+use crate::net::{Body, BodyError};
+use crate::s3::access::Authorized;
+use crate::s3::claims::{ChecksumClaim, Claims, invalid_value, too_large};
+use crate::s3::error::{Code, S3Error};
+
+/// Where the bytes of a request's body come from: a connection, or in tests a list of pieces.
+pub trait Incoming {
+    /// As [`Body::read`].
+    fn read(
+        &mut self,
+        buffer: Buffer,
+        limit: usize,
+    ) -> impl Future<Output = (Result<usize, BodyError>, Buffer)>;
+}
+
+impl Incoming for Body {
+    fn read(
+        &mut self,
+        buffer: Buffer,
+        limit: usize,
+    ) -> impl Future<Output = (Result<usize, BodyError>, Buffer)> {
+        Body::read(self, buffer, limit)
+    }
+}
+
+/// A payload that was received and checked; durable, and part of no object yet.
+pub struct Received<H: Host> {
+    pub payload: Payload<H>,
+    pub bytes: u64,
+    pub md5: [u8; 16],
+    /// Of the algorithm that the client chose, else of the default.
+    pub checksum: Option<Checksum>,
+    /// Whether the client sent a checksum.
+    pub is_checksum_claimed: bool,
+}
+
+/// Receives the payload of PutObject or UploadPart. Without a checksum from the client, one of
+/// `checksum_default` is computed.
+pub async fn receive<H: Host, I: Incoming>(
+    engine: &Engine<H>,
+    request: &mut Authorized,
+    body: &mut I,
+    checksum_default: Option<ChecksumAlgorithm>,
+) -> Result<Received<H>, S3Error> {
+    let promise = request.take_payload_promise();
+    let claims = Claims::of(request, &promise, PART_BYTES_MAX)?;
+    let is_checksum_claimed = claims.checksum.is_some();
+    let checksum = claims.checksum.as_ref().map(|claim| claim.algorithm).or(checksum_default);
+    let plan = DigestPlan { md5: true, sha256: matches!(promise, PayloadPromise::Sha256(_)), checksum };
+    let bytes = claims.bytes;
+    let mut stream = PayloadStream::new(body, promise, claims, plan, PART_BYTES_MAX);
+    let payload = match bytes {
+        Some(bytes) if bytes <= INLINE_BYTES_MAX as u64 => {
+            // Framing needs room of its own, so that the buffer is never full before the payload ends.
+            let buffer = engine.host().pool().acquire(bytes as usize + CHUNK_OVERREAD_BYTES).await;
+            let buffer = stream.fill(buffer).await?;
+            engine.inline_payload(Bytes::copy_from_slice(&buffer))
+        }
+        Some(_) => stream_to_drive(engine, &mut stream, bytes, None).await?,
+        None => {
+            let buffer = engine.host().pool().acquire(BUFFER_BYTES).await;
+            let buffer = stream.fill(buffer).await?;
+            if stream.is_ended && buffer.len() <= INLINE_BYTES_MAX {
+                engine.inline_payload(Bytes::copy_from_slice(&buffer))
+            } else {
+                stream_to_drive(engine, &mut stream, None, Some(buffer)).await?
+            }
+        }
+    };
+    let bytes = stream.received;
+    let digests = stream.finish()?;
+    let md5 = digests.md5.ok_or(Code::InternalError)?;
+    Ok(Received { payload, bytes, md5, checksum: digests.checksum, is_checksum_claimed })
+}
+
+/// Writes what `filled` holds already and what is still to come.
+async fn stream_to_drive<H: Host, I: Incoming>(
+    engine: &Engine<H>,
+    stream: &mut PayloadStream<'_, I>,
+    bytes: Option<u64>,
+    filled: Option<Buffer>,
+) -> Result<Payload<H>, S3Error> {
+    let mut writer = engine.payload_writer(bytes).await?;
+    if let Some(buffer) = filled {
+        writer.write(buffer).await?;
+    }
+    while !stream.is_ended {
+        let buffer = writer.buffer().await;
+        let buffer = stream.fill(buffer).await?;
+        if !buffer.is_empty() {
+            writer.write(buffer).await?;
+        }
+    }
+    Ok(writer.finish().await?)
+}
+
+/// Whether a document must come with a digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DocumentDigest {
+    Optional,
+    /// `Content-MD5` or a checksum, as DeleteObjects asks for.
+    Required,
+}
+
+/// Receives a request document (XML) into memory, checked like any payload.
+pub async fn receive_document<I: Incoming>(
+    pool: &Pool,
+    request: &mut Authorized,
+    body: &mut I,
+    digest: DocumentDigest,
+) -> Result<Vec<u8>, S3Error> {
+    let promise = request.take_payload_promise();
+    let bytes_max = XML_BODY_BYTES_MAX as u64;
+    if request.head.header("content-length").is_none() && request.head.header("transfer-encoding").is_none() {
+        return Ok(Vec::new());
+    }
+    let claims = Claims::of(request, &promise, bytes_max)?;
+    if digest == DocumentDigest::Required && claims.md5.is_none() && claims.checksum.is_none() {
+        return Err(S3Error::invalid_request("Missing required header for this request: Content-MD5"));
+    }
+    let plan = DigestPlan {
+        md5: claims.md5.is_some(),
+        sha256: matches!(promise, PayloadPromise::Sha256(_)),
+        checksum: claims.checksum.as_ref().map(|claim| claim.algorithm),
+    };
+    let mut stream = PayloadStream::new(body, promise, claims, plan, bytes_max);
+    let mut document = Vec::new();
+    let mut buffer = pool.acquire(SMALL_BUFFER_BYTES).await;
+    while !stream.is_ended {
+        buffer.clear();
+        buffer = stream.fill(buffer).await?;
+        document.extend_from_slice(&buffer);
+    }
+    stream.finish()?;
+    Ok(document)
+}
+
+/// The framing around the payload.
+enum Coding {
+    Plain,
+    Chunked { decoder: AwsChunkedDecoder, signatures: Signatures },
+}
+
+/// What of an aws-chunked payload is signed.
+enum Signatures {
+    None,
+    Chunks(ChunkSigner),
+    ChunksAndTrailer(ChunkSigner),
+}
+
+/// A payload on its way in.
+struct PayloadStream<'a, I> {
+    body: &'a mut I,
+    coding: Coding,
+    /// SHA-256 that the signature promises.
+    sha256: Option<[u8; 32]>,
+    claims: Claims,
+    bytes_max: u64,
+    hasher: Hasher,
+    chunk_signature: Option<[u8; 64]>,
+    trailers: Vec<(String, Vec<u8>)>,
+    /// Payload bytes so far.
+    received: u64,
+    is_ended: bool,
+}
+
+impl<'a, I: Incoming> PayloadStream<'a, I> {
+    fn new(
+        body: &'a mut I,
+        promise: PayloadPromise,
+        claims: Claims,
+        plan: DigestPlan,
+        bytes_max: u64,
+    ) -> Self {
+        let chunked = |signatures| Coding::Chunked { decoder: AwsChunkedDecoder::default(), signatures };
+        let mut sha256 = None;
+        let (coding, hasher) = match promise {
+            PayloadPromise::Unsigned => (Coding::Plain, Hasher::new(plan)),
+            PayloadPromise::Sha256(promised) => {
+                sha256 = Some(promised);
+                (Coding::Plain, Hasher::new(plan))
+            }
+            PayloadPromise::UnsignedChunksTrailer => (chunked(Signatures::None), Hasher::new(plan)),
+            PayloadPromise::SignedChunks(signer) => {
+                (chunked(Signatures::Chunks(signer)), Hasher::new_chunked(plan))
+            }
+            PayloadPromise::SignedChunksTrailer(signer) => {
+                (chunked(Signatures::ChunksAndTrailer(signer)), Hasher::new_chunked(plan))
+            }
+        };
+        Self {
+            body,
+            coding,
+            sha256,
+            claims,
+            bytes_max,
+            hasher,
+            chunk_signature: None,
+            trailers: Vec::new(),
+            received: 0,
+            is_ended: false,
+        }
+    }
+
+    /// Receives until `buffer` is full or the payload ends.
+    async fn fill(&mut self, mut buffer: Buffer) -> Result<Buffer, S3Error> {
+        while buffer.spare() > 0 && !self.is_ended {
+            if matches!(self.coding, Coding::Plain) && self.claims.bytes == Some(self.received) {
+                self.is_ended = true;
+                break;
+            }
+            let limit = match &self.coding {
+                Coding::Plain => buffer.spare(),
+                Coding::Chunked { decoder, .. } => decoder.want().min(buffer.spare()),
+            };
+            let start = buffer.len();
+            let (count, filled) = self.body.read(buffer, limit).await;
+            buffer = filled;
+            match count? {
+                0 if matches!(self.coding, Coding::Plain) => self.is_ended = true,
+                0 => return Err(BodyError::Incomplete.into()),
+                _ if matches!(self.coding, Coding::Plain) => self.take(&buffer[start..]).await?,
+                _ => self.unframe(&mut buffer, start).await?,
+            }
+        }
+        Ok(buffer)
+    }
+
+    /// Hashes payload, giving other requests a turn between slices.
+    async fn take(&mut self, payload: &[u8]) -> Result<(), S3Error> {
+        self.received += payload.len() as u64;
+        if self.received > self.claims.bytes.unwrap_or(self.bytes_max) {
+            let mut error = match self.claims.bytes {
+                Some(_) => S3Error::new(Code::IncompleteBody),
+                None => too_large(self.received, self.bytes_max),
+            };
+            error.close = true;
+            return Err(error);
+        }
+        let mut slices = payload.chunks(HASH_SLICE_BYTES).peekable();
+        while let Some(slice) = slices.next() {
+            self.hasher.update(slice);
+            if slice.len() == HASH_SLICE_BYTES || slices.peek().is_some() {
+                yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the payload out of the framed bytes at `buffer[start..]`, which it moves together.
+    async fn unframe(&mut self, buffer: &mut Buffer, start: usize) -> Result<(), S3Error> {
+        let mut span = Span::received(start..buffer.len());
+        while let Some(event) = self.next_event(buffer, &mut span)? {
+            match event {
+                Event::Chunk { signature, .. } => self.chunk_signature = signature,
+                Event::Payload(range) => self.take(&buffer[range]).await?,
+                Event::ChunkEnd => self.check_chunk()?,
+                Event::End { trailers, signature } => {
+                    self.check_trailers(&trailers, signature)?;
+                    self.trailers = trailers;
+                    self.is_ended = true;
+                }
+            }
+        }
+        buffer.set_len(span.payload());
+        Ok(())
+    }
+
+    fn next_event(&mut self, buffer: &mut Buffer, span: &mut Span) -> Result<Option<Event>, S3Error> {
+        let Coding::Chunked { decoder, .. } = &mut self.coding else { return Ok(None) };
+        decoder.next(buffer, span).map_err(|error| {
+            let mut refusal =
+                S3Error::invalid_request(format!("The aws-chunked body is malformed: {}.", error.0));
+            refusal.close = true;
+            refusal
+        })
+    }
+
+    /// Judges the signature of the chunk that just ended.
+    fn check_chunk(&mut self) -> Result<(), S3Error> {
+        let Coding::Chunked { signatures, .. } = &mut self.coding else { return Ok(()) };
+        let (Signatures::Chunks(signer) | Signatures::ChunksAndTrailer(signer)) = signatures else {
+            return Ok(());
+        };
+        let sha256 = self.hasher.finish_chunk();
+        match self.chunk_signature.take() {
+            Some(signature) if signer.verify_chunk(&sha256, &signature) => Ok(()),
+            _ => Err(wrong_signature()),
+        }
+    }
+
+    fn check_trailers(
+        &mut self,
+        trailers: &[(String, Vec<u8>)],
+        signature: Option<[u8; 64]>,
+    ) -> Result<(), S3Error> {
+        let Coding::Chunked { signatures: Signatures::ChunksAndTrailer(signer), .. } = &mut self.coding
+        else {
+            return Ok(());
+        };
+        match signature {
+            Some(signature) if signer.verify_trailer(trailers, &signature) => Ok(()),
+            _ => Err(wrong_signature()),
+        }
+    }
+
+    /// Compares what came with what was claimed.
+    fn finish(self) -> Result<Digests, S3Error> {
+        if self.claims.bytes.is_some_and(|bytes| bytes != self.received) {
+            return Err(BodyError::Incomplete.into());
+        }
+        let digests = self.hasher.finish();
+        if let Some(promised) = self.sha256
+            && digests.sha256 != Some(promised)
+        {
+            let computed = digests.sha256.unwrap_or_default();
+            return Err(S3Error::new(Code::XAmzContentSHA256Mismatch)
+                .with_field("ClientComputedContentSHA256", hex(&promised))
+                .with_field("S3ComputedContentSHA256", hex(&computed)));
+        }
+        if let Some(claimed) = self.claims.md5
+            && digests.md5 != Some(claimed)
+        {
+            let computed = digests.md5.unwrap_or_default();
+            return Err(S3Error::new(Code::BadDigest)
+                .with_field("ExpectedDigest", base64_encode(&claimed))
+                .with_field("CalculatedDigest", base64_encode(&computed)));
+        }
+        check_checksum(self.claims.checksum.as_ref(), &self.trailers, digests.checksum.as_ref())?;
+        Ok(digests)
+    }
+}
+
+fn check_checksum(
+    claim: Option<&ChecksumClaim>,
+    trailers: &[(String, Vec<u8>)],
+    computed: Option<&Checksum>,
+) -> Result<(), S3Error> {
+    let mut values = trailers.iter().filter(|(name, _)| name.starts_with("x-amz-checksum-"));
+    let Some(claim) = claim else {
+        // A checksum that was not announced was not computed either.
+        return if values.next().is_some() { Err(Code::MalformedTrailerError.into()) } else { Ok(()) };
+    };
+    let claimed = match &claim.value {
+        Some(value) => value.clone(),
+        None => match (values.next(), values.next()) {
+            (Some((name, text)), None) if name == claim.algorithm.header() => {
+                checksum_parse(claim.algorithm, text).ok_or_else(|| invalid_value(name))?
+            }
+            _ => return Err(Code::MalformedTrailerError.into()),
+        },
+    };
+    if computed.is_some_and(|computed| computed.value == claimed) {
+        return Ok(());
+    }
+    let name = claim.algorithm.name();
+    Err(S3Error::new(Code::BadDigest)
+        .with_message(format!("The {name} you specified did not match the calculated checksum.")))
+}
+
+fn wrong_signature() -> S3Error {
+    let mut error = S3Error::new(Code::SignatureDoesNotMatch);
+    error.close = true;
+    error
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

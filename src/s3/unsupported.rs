@@ -1,0 +1,83 @@
+//! Headers that ask for what this node does not do. They are refused, never ignored: a client that asked
+//! for encryption or a lock must not believe that it got it.
+
+use crate::s3::error::S3Error;
+use crate::s3::request::Request;
+
+/// A header, or all headers that begin so, with the values that ask for nothing.
+struct Row {
+    name: &'static str,
+    is_prefix: bool,
+    harmless: &'static [&'static str],
+}
+
+const fn header(name: &'static str, harmless: &'static [&'static str]) -> Row {
+    Row { name, is_prefix: false, harmless }
+}
+
+const fn prefix(name: &'static str) -> Row {
+    Row { name, is_prefix: true, harmless: &[] }
+}
+
+/// A feature that comes to exist removes its row.
+const TABLE: &[Row] = &[
+    // All canned ACLs under which only the owner of the bucket may do anything.
+    header("x-amz-acl", &["private", "bucket-owner-read", "bucket-owner-full-control"]),
+    header("x-amz-bucket-object-lock-enabled", &["false", "False"]),
+    header("x-amz-object-ownership", &["BucketOwnerEnforced"]),
+    header("x-amz-tagging", &[""]),
+    header("x-amz-write-offset-bytes", &[]),
+    prefix("x-amz-copy-source-server-side-encryption"),
+    prefix("x-amz-grant-"),
+    prefix("x-amz-object-lock-"),
+    prefix("x-amz-server-side-encryption"),
+];
+
+/// Refuses a request that carries such a header.
+pub fn check(request: &Request) -> Result<(), S3Error> {
+    for (name, value) in &request.head.headers {
+        let row = TABLE
+            .iter()
+            .find(|row| if row.is_prefix { name.starts_with(row.name) } else { name == row.name });
+        if let Some(row) = row
+            && !row.harmless.iter().any(|harmless| harmless.as_bytes() == value.as_slice())
+        {
+            return Err(S3Error::not_implemented(name));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::s3::error::Code;
+
+    #[test]
+    fn what_is_not_done_is_refused_and_named() {
+        for (name, value) in [
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-server-side-encryption-customer-key", "x"),
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-tagging", "a=b"),
+            ("x-amz-acl", "public-read"),
+            ("x-amz-grant-read", "id=x"),
+            ("x-amz-write-offset-bytes", "0"),
+        ] {
+            let error = check(&Request::for_test("PUT", "/b/k", &[(name, value)])).unwrap_err();
+            assert_eq!(error.code, Code::NotImplemented);
+            assert_eq!(error.fields, [("Header", name.to_owned())]);
+        }
+    }
+
+    #[test]
+    fn what_asks_for_nothing_passes() {
+        for (name, value) in [
+            ("x-amz-acl", "private"),
+            ("x-amz-request-payer", "requester"),
+            ("x-amz-tagging-directive", "COPY"),
+        ] {
+            assert_eq!(check(&Request::for_test("PUT", "/b/k", &[(name, value)])), Ok(()));
+        }
+    }
+}
