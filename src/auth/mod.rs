@@ -1,7 +1,27 @@
 //! Who is asking: AWS Signature Versions 4 and 2, in headers and presigned URLs, and the signatures of
 //! chunked payloads. Pure functions over a request head, a key table and a time.
+//!
+//! [`authenticate`] finds the scheme of a request and leaves it to the scheme's file: `sigv4` (header),
+//! `presigned` (SigV4 query) and `sigv2` (both). They share the canonical forms of `canonical` and the cached
+//! signing keys of `keys`. [`sign`] is the client's side of the same rules.
 
-use crate::http::Head;
+mod canonical;
+mod chunks;
+mod error;
+mod keys;
+mod presigned;
+pub mod sign;
+mod sigv2;
+mod sigv4;
+#[cfg(test)]
+mod tests;
+
+pub use chunks::ChunkSigner;
+pub use error::AuthError;
+pub use keys::{SigningKey, SigningKeys};
+
+use crate::base::limits::CLOCK_SKEW_MS_MAX;
+use crate::http::{Head, Query, date};
 use crate::io::TimestampMs;
 
 /// What a check needs to know of the node.
@@ -9,6 +29,8 @@ pub struct Context<'a> {
     pub region: &'a str,
     pub now: TimestampMs,
     pub keys: &'a dyn Keys,
+    /// Derived keys of earlier requests: one per core.
+    pub signing_keys: &'a SigningKeys,
     /// Bucket name taken from a virtual-hosted `Host`, if the request used one (SigV2 signs it).
     pub virtual_bucket: Option<&'a str>,
 }
@@ -51,77 +73,115 @@ pub enum PayloadPromise {
     UnsignedChunksTrailer,
 }
 
-/// Verifies the chain of chunk signatures.
-///
-/// Source: AWS, "Signature calculations for the Authorization header: transferring payload in multiple
-/// chunks" and "… including trailing headers".
-#[derive(Debug)]
-pub struct ChunkSigner {}
-
-#[allow(unused_variables)]
-impl ChunkSigner {
-    /// Checks the next chunk's signature (hex, as sent) over the SHA-256 of its bytes; the last chunk is the
-    /// empty one. Constant time.
-    pub fn verify_chunk(&mut self, sha256: &[u8; 32], signature: &[u8]) -> bool {
-        unimplemented!()
-    }
-
-    /// Checks `x-amz-trailer-signature` over the trailer lines (`name:value\n` each, as canonicalised by
-    /// AWS). Constant time.
-    pub fn verify_trailer(&mut self, trailers: &[(String, Vec<u8>)], signature: &[u8]) -> bool {
-        unimplemented!()
-    }
-}
-
-/// Why a request is refused; `s3/` turns it into AWS's code and status.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthError {
-    InvalidAccessKeyId {
-        id: String,
-    },
-    SignatureDoesNotMatch {
-        id: String,
-        provided: String,
-        string_to_sign: String,
-        canonical_request: Option<String>,
-    },
-    RequestTimeTooSkewed {
-        request_time: String,
-        server_time: TimestampMs,
-    },
-    /// Presigned URL past its time: AWS answers AccessDenied "Request has expired".
-    Expired {
-        expires: String,
-        server_time: TimestampMs,
-    },
-    /// AccessDenied with a message (no date, unsigned required header, …).
-    AccessDenied {
-        message: String,
-    },
-    AuthorizationHeaderMalformed {
-        message: String,
-        region: Option<String>,
-    },
-    AuthorizationQueryParametersError {
-        message: String,
-    },
-    /// Credentials given twice (header and query), unknown algorithm, …: InvalidArgument or InvalidRequest.
-    InvalidArgument {
-        message: String,
-        name: String,
-        value: String,
-    },
-    InvalidRequest {
-        message: String,
-    },
-    /// `x-amz-content-sha256` is missing or none of the known forms.
-    InvalidContentSha256 {
-        value: Option<String>,
-    },
-}
-
 /// Decides who sent the request. Never looks at anything but the head.
-#[allow(unused_variables)]
+///
+/// A request names at most one scheme. One that names none is anonymous, and its payload may still be
+/// framed as unsigned aws-chunked.
 pub fn authenticate(head: &Head, context: &Context<'_>) -> Result<Authentication, AuthError> {
-    unimplemented!()
+    let query = Query::parse(head.query.as_deref())
+        .map_err(|_| AuthError::InvalidRequest { message: "Couldn't parse the specified URI.".to_owned() })?;
+    let header = head.headers_named("authorization").count();
+    let query_v4 = query.has("X-Amz-Algorithm");
+    let query_v2 = query.has("Signature");
+    if header + usize::from(query_v4) + usize::from(query_v2) > 1 {
+        return Err(AuthError::InvalidArgument {
+            message: "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature \
+                      query string parameter or the Authorization header should be specified"
+                .to_owned(),
+            name: "Authorization".to_owned(),
+            value: lossy(head.header("authorization").unwrap_or_default()),
+        });
+    }
+    if let Some(value) = head.header("authorization") {
+        return by_header(head, &query, value, context);
+    }
+    // A part of a presigned URL without the rest of it is a mistake worth naming, not an anonymous request.
+    if query_v4 || ["X-Amz-Signature", "X-Amz-Credential"].iter().any(|name| query.has(name)) {
+        return presigned::authenticate(head, &query, context);
+    }
+    if query_v2 || query.has("AWSAccessKeyId") {
+        return sigv2::authenticate_query(head, &query, context);
+    }
+    anonymous(head)
+}
+
+fn by_header(
+    head: &Head,
+    query: &Query,
+    value: &[u8],
+    context: &Context<'_>,
+) -> Result<Authentication, AuthError> {
+    let unsupported = || AuthError::InvalidArgument {
+        message: "Unsupported Authorization Type".to_owned(),
+        name: "Authorization".to_owned(),
+        value: lossy(value),
+    };
+    let text = std::str::from_utf8(value).map_err(|_| unsupported())?;
+    let (scheme, fields) = text.split_once([' ', '\t']).unwrap_or((text, ""));
+    match scheme {
+        sigv4::ALGORITHM => sigv4::authenticate(head, query, fields, context),
+        "AWS4-ECDSA-P256-SHA256" => Err(AuthError::NotImplemented {
+            message: "AWS Signature Version 4A is not implemented; use AWS4-HMAC-SHA256".to_owned(),
+        }),
+        "AWS" => sigv2::authenticate_header(head, query, fields, context),
+        _ => Err(unsupported()),
+    }
+}
+
+fn anonymous(head: &Head) -> Result<Authentication, AuthError> {
+    let payload = match head.header("x-amz-content-sha256") {
+        None => PayloadPromise::Unsigned,
+        Some(value) => match sigv4::Payload::parse(value)? {
+            sigv4::Payload::Unsigned => PayloadPromise::Unsigned,
+            sigv4::Payload::Sha256(digest) => PayloadPromise::Sha256(digest),
+            sigv4::Payload::UnsignedChunksTrailer => PayloadPromise::UnsignedChunksTrailer,
+            // There is no key that chunks could be signed with.
+            sigv4::Payload::SignedChunks | sigv4::Payload::SignedChunksTrailer => {
+                return Err(AuthError::AccessDenied {
+                    message: "Signed chunks need a signed request".to_owned(),
+                });
+            }
+        },
+    };
+    Ok(Authentication { identity: Identity::Anonymous, payload })
+}
+
+/// Text for messages and logs of bytes that need not be text.
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The request's time, as sent and read: `x-amz-date`, or else `Date`. Both may have SigV4's form or HTTP's.
+fn date(head: &Head) -> Result<(&str, TimestampMs), AuthError> {
+    let name = if head.header("x-amz-date").is_some() { "x-amz-date" } else { "date" };
+    let parse = |text| date::parse_basic(text).or_else(|| date::parse_http_date(text));
+    let read = head.text(name).and_then(|text| Some((text, parse(text)?)));
+    read.ok_or_else(|| AuthError::AccessDenied {
+        message: "AWS authentication requires a valid Date or x-amz-date header".to_owned(),
+    })
+}
+
+/// [`date`], near enough to this node's clock.
+fn fresh_date(head: &Head, now: TimestampMs) -> Result<TimestampMs, AuthError> {
+    let (sent, moment) = date(head)?;
+    if moment.abs_diff(now) > CLOCK_SKEW_MS_MAX {
+        let request_time = sent.to_owned();
+        return Err(AuthError::RequestTimeTooSkewed { request_time, server_time: now });
+    }
+    Ok(moment)
+}
+
+/// The end of a presigned URL's life, as AWS writes it: without fractions of seconds.
+fn expiry(moment: TimestampMs) -> String {
+    date::iso8601(moment / 1000 * 1000).replace(".000Z", "Z")
+}
+
+/// There are no sessions, so no token can be one of ours. An empty one is how some clients say "none".
+fn refuse_session(token: Option<&[u8]>) -> Result<(), AuthError> {
+    token.is_none_or(<[u8]>::is_empty).then_some(()).ok_or(AuthError::InvalidToken)
+}
+
+/// Looks a secret up, and says who is unknown.
+fn secret(context: &Context<'_>, id: &str) -> Result<String, AuthError> {
+    context.keys.secret(id).ok_or_else(|| AuthError::InvalidAccessKeyId { id: id.to_owned() })
 }

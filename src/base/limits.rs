@@ -101,6 +101,14 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
 /// AWS, "Using query parameters": a presigned URL lives at most seven days.
 pub const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 
+/// Access key ids whose derived signing keys a core keeps. Each takes about a kilobyte a day in use; with
+/// fewer, sites with many users derive keys (about a microsecond) again and again.
+pub const SIGNING_KEYS_MAX: usize = 256;
+
+/// Days for which a core keeps an access key id's signing keys: the seven that presigned URLs may lie back,
+/// today, and the next one around midnight.
+pub const SIGNING_DATES_MAX: usize = 9;
+
 /// Bytes of one log record without inline payload: bounds parsing of the log. An object of 10,000 parts
 /// needs about 1 MiB.
 pub const RECORD_META_BYTES_MAX: usize = 24 * 1024 * 1024;

@@ -46,10 +46,19 @@ impl From<AuthError> for S3Error {
                     .with_field("ServerTime", xml::timestamp(server_time))
                     .with_field("MaxAllowedSkewMilliseconds", CLOCK_SKEW_MS_MAX)
             }
-            AuthError::Expired { expires, server_time } => Self::new(Code::AccessDenied)
-                .with_message("Request has expired")
-                .with_field("Expires", expires)
-                .with_field("ServerTime", xml::timestamp(server_time)),
+            AuthError::Expired { expires, server_time, seconds } => {
+                let error = Self::new(Code::AccessDenied)
+                    .with_message("Request has expired")
+                    .with_field("Expires", expires)
+                    .with_field("ServerTime", xml::timestamp(server_time));
+                match seconds {
+                    Some(seconds) => error.with_field("X-Amz-Expires", seconds),
+                    None => error,
+                }
+            }
+            AuthError::HeadersNotSigned { names } => Self::new(Code::AccessDenied)
+                .with_message("There were headers present in the request which were not signed")
+                .with_field("HeadersNotSigned", names.join(", ")),
             AuthError::AccessDenied { message } => Self::new(Code::AccessDenied).with_message(message),
             AuthError::AuthorizationHeaderMalformed { message, region } => {
                 let error = Self::new(Code::AuthorizationHeaderMalformed).with_message(message);
@@ -58,12 +67,18 @@ impl From<AuthError> for S3Error {
                     None => error,
                 }
             }
-            AuthError::AuthorizationQueryParametersError { message } => {
-                Self::new(Code::AuthorizationQueryParametersError).with_message(message)
+            AuthError::AuthorizationQueryParametersError { message, region } => {
+                let error = Self::new(Code::AuthorizationQueryParametersError).with_message(message);
+                match region {
+                    Some(region) => error.with_field("Region", region),
+                    None => error,
+                }
             }
             AuthError::InvalidArgument { message, name, value } => {
                 Self::invalid_argument(message, name, value)
             }
+            AuthError::InvalidToken => Code::InvalidToken.into(),
+            AuthError::NotImplemented { message } => Self::new(Code::NotImplemented).with_message(message),
             AuthError::InvalidRequest { message } => Self::invalid_request(message),
             AuthError::InvalidContentSha256 { value: None } => {
                 Self::invalid_request("Missing required header for this request: x-amz-content-sha256")

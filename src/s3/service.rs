@@ -7,7 +7,7 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::auth::{self, Keys};
+use crate::auth::{self, Keys, SigningKeys};
 use crate::engine::{Bucket, Engine};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::Host;
@@ -52,6 +52,7 @@ pub struct S3Service<H: Host> {
     engine: Engine<H>,
     settings: Settings,
     keys: Rc<dyn Keys>,
+    signing_keys: SigningKeys,
     host_id: String,
     request_id_last: Cell<u64>,
 }
@@ -63,7 +64,14 @@ impl<H: Host> S3Service<H> {
         let (first, rest) = seed.split_at(8);
         let first = first.iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
         let host_id = STANDARD.encode(rest);
-        Self { engine, settings, keys, host_id, request_id_last: Cell::new(first) }
+        Self {
+            engine,
+            settings,
+            keys,
+            signing_keys: SigningKeys::new(),
+            host_id,
+            request_id_last: Cell::new(first),
+        }
     }
 
     pub fn engine(&self) -> &Engine<H> {
@@ -112,6 +120,7 @@ impl<H: Host> S3Service<H> {
             region: &self.settings.region,
             now: self.engine.host().now(),
             keys: &*self.keys,
+            signing_keys: &self.signing_keys,
             virtual_bucket,
         };
         let authentication = auth::authenticate(&request.head, &context)?;
