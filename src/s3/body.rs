@@ -118,6 +118,8 @@ pub enum DocumentDigest {
     Optional,
     /// `Content-MD5` or a checksum, as DeleteObjects asks for.
     Required,
+    /// The checksum headers are about the object that the document describes: CompleteMultipartUpload.
+    OfObject,
 }
 
 /// Receives a request document (XML) into memory, checked like any payload.
@@ -132,7 +134,10 @@ pub async fn receive_document<I: Incoming>(
     if request.head.header("content-length").is_none() && request.head.header("transfer-encoding").is_none() {
         return Ok(Vec::new());
     }
-    let claims = Claims::of(request, &promise, bytes_max)?;
+    let claims = match digest {
+        DocumentDigest::OfObject => Claims::beside_checksum(request, &promise, bytes_max)?,
+        DocumentDigest::Optional | DocumentDigest::Required => Claims::of(request, &promise, bytes_max)?,
+    };
     if digest == DocumentDigest::Required && claims.md5.is_none() && claims.checksum.is_none() {
         return Err(S3Error::invalid_request("Missing required header for this request: Content-MD5"));
     }

@@ -31,11 +31,21 @@ pub struct ChecksumClaim {
 impl Claims {
     /// Reads the claims of a request that sends a payload of at most `bytes_max`.
     pub fn of(request: &Request, promise: &PayloadPromise, bytes_max: u64) -> Result<Self, S3Error> {
+        let checksum = checksum(request, promise)?;
+        Ok(Self { checksum, ..Self::beside_checksum(request, promise, bytes_max)? })
+    }
+
+    /// Reads the claims of a request whose checksum headers describe something else than its payload.
+    pub fn beside_checksum(
+        request: &Request,
+        promise: &PayloadPromise,
+        bytes_max: u64,
+    ) -> Result<Self, S3Error> {
         let bytes = length(request, promise)?;
         if let Some(bytes) = bytes.filter(|bytes| *bytes > bytes_max) {
             return Err(too_large(bytes, bytes_max));
         }
-        Ok(Self { bytes, md5: content_md5(request)?, checksum: checksum(request, promise)? })
+        Ok(Self { bytes, md5: content_md5(request)?, checksum: None })
     }
 }
 

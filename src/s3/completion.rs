@@ -231,7 +231,8 @@ fn check_sizes(parts: &[&Part], promise: &Promise) -> Result<(), S3Error> {
     }
 }
 
-/// A promised checksum of another algorithm than an upload's unannounced default is ignored, as AWS does.
+/// A promised checksum that an upload without an algorithm of its own cannot be held against is ignored, as
+/// AWS does.
 fn check_checksum(
     expected: UploadChecksum,
     computed: Option<&Checksum>,
@@ -239,7 +240,8 @@ fn check_checksum(
     promise: &Promise,
 ) -> Result<(), S3Error> {
     let Some(promised) = &promise.checksum else { return Ok(()) };
-    if promised.algorithm != expected.algorithm {
+    let algorithm = computed.map_or(expected.algorithm, |computed| computed.algorithm);
+    if promised.algorithm != algorithm {
         return match expected.requested {
             false => Ok(()),
             true => Err(S3Error::invalid_request(format!(

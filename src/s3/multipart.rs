@@ -130,9 +130,38 @@ impl UploadChecksum {
         }
     }
 
-    /// The object's checksum, from those of its parts with their lengths. `None` if a part has none of this
-    /// algorithm, which happens only to uploads that asked for none.
-    pub fn of_object<'a>(self, parts: impl Iterator<Item = (Option<&'a Checksum>, u64)>) -> Option<Checksum> {
+    /// Judges the algorithm of the checksum that a part comes with. Parts of composite checksums must have
+    /// one, others may: theirs is computed here.
+    pub fn check_claim(self, claimed: Option<ChecksumAlgorithm>) -> Result<(), S3Error> {
+        let fits = match claimed {
+            _ if !self.requested => true,
+            Some(algorithm) => algorithm == self.algorithm,
+            None => self.kind == ChecksumKind::FullObject,
+        };
+        if fits {
+            return Ok(());
+        }
+        let lower = |algorithm: ChecksumAlgorithm| algorithm.name().to_ascii_lowercase();
+        Err(S3Error::invalid_request(format!(
+            "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+            lower(self.algorithm),
+            claimed.map_or("null".to_owned(), lower)
+        )))
+    }
+
+    /// The object's checksum, from those of its parts with their lengths. `None` if they do not join, which
+    /// happens only to uploads that asked for none: the object then has whatever CRC its parts came with.
+    pub fn of_object<'a>(
+        mut self,
+        parts: impl Iterator<Item = (Option<&'a Checksum>, u64)> + Clone,
+    ) -> Option<Checksum> {
+        if !self.requested {
+            let (first, _) = parts.clone().next()?;
+            self.algorithm = first?.algorithm;
+            if !self.algorithm.is_linear() {
+                return None;
+            }
+        }
         let parts: Option<Vec<(&[u8], u64)>> = parts
             .map(|(checksum, bytes)| {
                 let checksum = checksum.filter(|checksum| checksum.algorithm == self.algorithm)?;
@@ -286,6 +315,24 @@ mod tests {
         let fitting = crc(ChecksumAlgorithm::Crc64Nvme, b"x");
         assert_eq!(choice.of_object([(Some(&fitting), 1), (Some(&other), 1)].into_iter()), None);
         assert_eq!(choice.of_object([(Some(&fitting), 1), (None, 1)].into_iter()), None);
+        let hashed = crc(ChecksumAlgorithm::Sha256, b"x");
+        assert_eq!(choice.of_object([(Some(&hashed), 1)].into_iter()), None);
+        let joined = choice.of_object([(Some(&other), 1), (Some(&other), 1)].into_iter());
+        assert_eq!(joined, Some(crc(ChecksumAlgorithm::Crc32, b"xx")));
+    }
+
+    #[test]
+    fn a_part_brings_the_checksum_of_its_upload() {
+        let check = |upload: (Option<&str>, Option<&str>), claimed| {
+            UploadChecksum::choose(upload.0, upload.1).unwrap().check_claim(claimed).is_ok()
+        };
+        let crc32 = Some(ChecksumAlgorithm::Crc32);
+        let sha1 = Some(ChecksumAlgorithm::Sha1);
+        assert!(check((None, None), None) && check((None, None), sha1));
+        assert!(check((Some("CRC32"), Some("COMPOSITE")), crc32));
+        assert!(!check((Some("CRC32"), Some("COMPOSITE")), None));
+        assert!(check((Some("CRC32"), Some("FULL_OBJECT")), None));
+        assert!(!check((Some("CRC32"), Some("FULL_OBJECT")), sha1));
     }
 
     #[test]

@@ -107,7 +107,7 @@ pub fn is_bucket_name(name: &str) -> bool {
         && bytes.iter().all(|byte| is_edge(byte) || matches!(byte, b'-' | b'.'))
         && is_edge(&bytes[0])
         && is_edge(&bytes[bytes.len() - 1])
-        && !name.contains("..")
+        && !["..", ".-", "-."].iter().any(|pair| name.contains(pair))
         && name.parse::<std::net::Ipv4Addr>().is_err()
         && !["xn--", "sthree-", "amzn-s3-demo-"].iter().any(|prefix| name.starts_with(prefix))
         && !["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|end| name.ends_with(end))
@@ -186,6 +186,8 @@ mod tests {
             "-abc",
             "abc.",
             "a..b",
+            "a.-b",
+            "a-.b",
             "192.168.5.4",
             "xn--abc",
             &"a".repeat(64),

@@ -133,7 +133,7 @@ impl<H: Host> S3Service<H> {
         self.run(request, body).await
     }
 
-    async fn run<I: Incoming>(&self, request: Authorized, _body: &mut I) -> Result<Response, S3Error> {
+    async fn run<I: Incoming>(&self, request: Authorized, body: &mut I) -> Result<Response, S3Error> {
         if request.operation().row().support == Support::Fixed {
             return match request.operation().row().level {
                 Level::Object => op::object_settings::run(self, request).await,
@@ -142,6 +142,7 @@ impl<H: Host> S3Service<H> {
         }
         match request.operation() {
             Operation::ListBuckets => op::list_buckets::run(self, request).await,
+            Operation::CreateBucket => op::create_bucket::run(self, request, body).await,
             Operation::HeadBucket => op::head_bucket::run(self, request).await,
             Operation::DeleteBucket => op::delete_bucket::run(self, request).await,
             Operation::GetBucketLocation => op::get_bucket_location::run(self, request).await,
@@ -150,6 +151,12 @@ impl<H: Host> S3Service<H> {
             Operation::ListObjectVersions => op::list_object_versions::run(self, request).await,
             Operation::GetObjectAttributes => op::get_object_attributes::run(self, request).await,
             Operation::AbortMultipartUpload => op::abort_multipart_upload::run(self, request).await,
+            Operation::CreateMultipartUpload => op::create_multipart_upload::run(self, request).await,
+            Operation::UploadPart => op::upload_part::run(self, request, body).await,
+            Operation::UploadPartCopy => op::upload_part_copy::run(self, request).await,
+            Operation::CompleteMultipartUpload => {
+                op::complete_multipart_upload::run(self, request, body).await
+            }
             Operation::ListParts => op::list_parts::run(self, request).await,
             Operation::ListMultipartUploads => op::list_multipart_uploads::run(self, request).await,
             Operation::DeleteObject => op::delete_object::run(self, request).await,

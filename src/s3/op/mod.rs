@@ -5,6 +5,9 @@
 
 pub mod abort_multipart_upload;
 pub mod bucket_settings;
+pub mod complete_multipart_upload;
+pub mod create_bucket;
+pub mod create_multipart_upload;
 pub mod delete_bucket;
 pub mod delete_object;
 pub mod get_bucket_location;
@@ -17,6 +20,8 @@ pub mod list_objects;
 pub mod list_objects_v2;
 pub mod list_parts;
 pub mod object_settings;
+pub mod upload_part;
+pub mod upload_part_copy;
 
 use crate::http::Response;
 use crate::s3::xml::XmlWriter;

@@ -1,0 +1,145 @@
+//! CompleteMultipartUpload: makes an object of the named parts.
+
+use crate::base::checksum::Checksum;
+use crate::base::etag::ETag;
+use crate::base::limits::PARTS_MAX;
+use crate::engine::{Attributes, BucketId, Completion, Condition, EngineError, UploadId};
+use crate::hash;
+use crate::http::{Response, percent};
+use crate::io::Host;
+use crate::s3::access::Authorized;
+use crate::s3::body::{self, DocumentDigest, Incoming};
+use crate::s3::completion::{self, Assembly, NamedPart, Promise};
+use crate::s3::error::S3Error;
+use crate::s3::multipart::{self, UploadChecksum};
+use crate::s3::precondition;
+use crate::s3::request::Request;
+use crate::s3::service::S3Service;
+use crate::s3::xml::XmlWriter;
+
+pub async fn run<H: Host, I: Incoming>(
+    service: &S3Service<H>,
+    mut request: Authorized,
+    body: &mut I,
+) -> Result<Response, S3Error> {
+    let bucket = service.bucket(&request)?;
+    let condition = precondition::of_write(&request)?;
+    let promise = Promise::read(|name| request.head.text(name))?;
+    let id_text = request.query("uploadId").unwrap_or_default().to_owned();
+    let id = multipart::upload_id(&id_text)?;
+    let pool = service.engine().host().pool();
+    let document = body::receive_document(pool, &mut request, body, DocumentDigest::OfObject).await?;
+    let named = completion::parse(&document)?;
+    let wanted = Wanted { bucket: bucket.id, key: &request.key, id, id_text: &id_text, named: &named };
+    let object = wanted.complete(service, &request, &promise, condition).await?;
+    Ok(super::document(answer(&request, &object)))
+}
+
+/// What is to become an object.
+struct Wanted<'a> {
+    bucket: BucketId,
+    key: &'a str,
+    id: UploadId,
+    id_text: &'a str,
+    named: &'a [NamedPart],
+}
+
+/// The object that was made.
+struct Completed {
+    etag: ETag,
+    checksum: Option<Checksum>,
+    parts: usize,
+}
+
+impl Wanted<'_> {
+    async fn complete<H: Host>(
+        &self,
+        service: &S3Service<H>,
+        request: &Request,
+        promise: &Promise,
+        condition: Condition,
+    ) -> Result<Completed, S3Error> {
+        let engine = service.engine();
+        let key = self.key.as_bytes();
+        let found = engine.upload(self.bucket, key, self.id, 0, usize::from(PARTS_MAX)).await;
+        let (upload, stored) = match found {
+            Ok(found) => found,
+            Err(EngineError::NoSuchUpload) => return self.repeat(service, condition).await,
+            Err(error) => return Err(error.into()),
+        };
+        let expected = UploadChecksum::load(&upload.headers);
+        let Assembly { parts, etag, checksum } =
+            completion::assemble(self.id_text, expected, self.named, &stored, promise)?;
+        let headers = multipart::object_headers(upload.headers);
+        let attributes = Attributes { etag, checksum: checksum.clone(), headers };
+        let completion = Completion { parts, attributes, condition: condition.clone() };
+        let done = engine.complete_upload(self.bucket, key, self.id, completion).await;
+        let committed = done.map_err(|error| self.refusal(error, &condition, request))?;
+        Ok(Completed { etag: committed.etag, checksum, parts: self.named.len() })
+    }
+
+    /// An upload that is gone may have been completed by the same request, whose answer was lost: the engine
+    /// knows, as long as its object is the current one.
+    async fn repeat<H: Host>(
+        &self,
+        service: &S3Service<H>,
+        condition: Condition,
+    ) -> Result<Completed, S3Error> {
+        let gone = || S3Error::no_such_upload(self.id_text);
+        let parts: Option<Vec<(u16, ETag)>> =
+            self.named.iter().map(|part| Some((part.number, ETag::parse(&part.etag)?))).collect();
+        let parts = parts.ok_or_else(gone)?;
+        let etag = hash::multipart_etag(parts.iter().map(|(_, etag)| etag.digest));
+        let attributes = Attributes { etag, checksum: None, headers: Vec::new() };
+        let completion = Completion { parts, attributes, condition };
+        let key = self.key.as_bytes();
+        let done = service.engine().complete_upload(self.bucket, key, self.id, completion).await;
+        let committed = done.map_err(|error| multipart::upload_error(error, self.id_text))?;
+        let object = service.engine().get(self.bucket, key).await?.ok_or_else(gone)?;
+        let checksum = object.attributes.checksum;
+        Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len() })
+    }
+
+    fn refusal(&self, error: EngineError, condition: &Condition, request: &Request) -> S3Error {
+        match error {
+            EngineError::NoSuchUpload => S3Error::no_such_upload(self.id_text),
+            other => precondition::refusal(other, condition, &request.bucket, self.key),
+        }
+    }
+}
+
+fn answer(request: &Request, object: &Completed) -> XmlWriter {
+    let mut xml = XmlWriter::document("CompleteMultipartUploadResult");
+    xml.text("Location", &location(request));
+    xml.text("Bucket", &request.bucket);
+    xml.text("Key", &request.key);
+    xml.text("ETag", &format!("\"{}\"", object.etag));
+    if let Some(checksum) = &object.checksum {
+        xml.text(checksum.algorithm.element(), &multipart::checksum_text(checksum, object.parts));
+        xml.text("ChecksumType", checksum.kind.name());
+    }
+    xml
+}
+
+/// Address of the object, as the client addressed it.
+fn location(request: &Request) -> String {
+    let host = request.head.text("host").unwrap_or_default();
+    let key = percent::encode_path(request.key.as_bytes());
+    if request.is_virtual_hosted {
+        format!("http://{host}/{key}")
+    } else {
+        format!("http://{host}/{}/{key}", request.bucket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_location_is_where_the_client_finds_the_object() {
+        let at = |host: &str, target: &str| location(&Request::for_test("POST", target, &[("host", host)]));
+        assert_eq!(at("localhost:9000", "/b/a%20b/c?uploadId=x"), "http://localhost:9000/b/a%20b/c");
+        assert_eq!(at("b.s3.example.com", "/a/c?uploadId=x"), "http://b.s3.example.com/a/c");
+    }
+}

@@ -1,0 +1,33 @@
+//! CreateMultipartUpload: begins an upload and remembers what its object shall be.
+
+use crate::http::Response;
+use crate::io::Host;
+use crate::s3::access::Authorized;
+use crate::s3::error::S3Error;
+use crate::s3::multipart::{self, UploadChecksum};
+use crate::s3::service::S3Service;
+use crate::s3::xml::XmlWriter;
+use crate::s3::{metadata, unsupported};
+
+pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
+    unsupported::check(&request)?;
+    let bucket = service.bucket(&request)?;
+    let checksum = UploadChecksum::choose(
+        request.header("x-amz-checksum-algorithm")?,
+        request.header("x-amz-checksum-type")?,
+    )?;
+    let mut headers = metadata::of_request(&request)?;
+    checksum.store(&mut headers);
+    let upload = service.engine().create_upload(bucket.id, request.key.as_bytes(), headers).await?;
+
+    let mut xml = XmlWriter::document("InitiateMultipartUploadResult");
+    xml.text("Bucket", &bucket.name);
+    xml.text("Key", &request.key);
+    xml.text("UploadId", &multipart::upload_id_text(&upload.id));
+    let mut response = super::document(xml);
+    if checksum.requested {
+        response.header("x-amz-checksum-algorithm", checksum.algorithm.name());
+        response.header("x-amz-checksum-type", checksum.kind.name());
+    }
+    Ok(response)
+}
