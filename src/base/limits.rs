@@ -156,6 +156,18 @@ pub const REFUSALS_PER_CORE_MAX: usize = 64;
 pub const LISTEN_BACKLOG: i32 = 4096;
 
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
+/// Operations of a core's storage ring under way at a time. A drive's queue holds about a thousand; more
+/// here would only wait in the kernel, fewer would leave fast drives idle.
+pub const RING_ENTRIES: u32 = 512;
+
+/// Submission entries of a core's socket ring: operations that are queued between two system calls. A full
+/// queue costs one more system call.
+pub const SOCKET_RING_ENTRIES: u32 = 1024;
+
+/// How often, a millisecond apart, a file operation is tried again that the kernel had no resources for
+/// (EAGAIN). Longer would hide a drive that hangs, shorter would fail under passing memory pressure.
+pub const RING_RETRIES_MAX: u32 = 1000;
+
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(CHECKSUM_CHUNK_BYTES));
 const _: () = assert!(CHECKSUM_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -1,0 +1,349 @@
+//! A data directory as [`Disk`]: each call is one or a few operations of the storage ring.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use io_uring::{opcode, squeue, types};
+use rustix::fs::{Mode, OFlags};
+
+use super::queue::{Held, Ring};
+use crate::base::limits::BLOCK_BYTES;
+use crate::io::{Buffer, Disk, Durability, FileEntry, Mapping, OpenMode, Space};
+
+/// Bytes of one read or write operation; the kernel takes at most 2 GiB less a page.
+const OPERATION_BYTES_MAX: usize = 1 << 30;
+
+/// A data directory, with its core's storage ring.
+#[derive(Clone)]
+pub struct RingDisk {
+    inner: Rc<DiskInner>,
+}
+
+struct DiskInner {
+    ring: Ring,
+    directory: Rc<OwnedFd>,
+    path: PathBuf,
+    /// Files are opened with O_DIRECT.
+    direct: bool,
+}
+
+/// An open file of a [`RingDisk`]; closes when the last clone and the last operation on it are gone.
+#[derive(Clone)]
+pub struct RingFile {
+    fd: Rc<OwnedFd>,
+}
+
+enum Direction {
+    Read,
+    Write(Durability),
+}
+
+impl RingDisk {
+    /// Opens a data directory, which must exist. Warns if its file system refuses O_DIRECT.
+    pub(super) fn open(ring: &Ring, path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| named(io::Error::from(error), &path.display().to_string()))?;
+        let direct = supports_direct(&directory);
+        if !direct {
+            tracing::warn!(
+                "the file system of {} refuses O_DIRECT: its files go through the page cache, at more CPU \
+                 time and memory. Use ext4, XFS or another file system with direct I/O for data.",
+                path.display()
+            );
+        }
+        let directory = Rc::new(directory);
+        Ok(Self {
+            inner: Rc::new(DiskInner { ring: ring.clone(), directory, path: path.to_owned(), direct }),
+        })
+    }
+
+    /// The data directory.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Moves `buffer[range]` from or to the file until all is done, the file ends or an error comes.
+    async fn transfer(
+        &self,
+        file: &RingFile,
+        offset: u64,
+        mut buffer: Buffer,
+        range: Range<usize>,
+        direction: Direction,
+    ) -> (io::Result<usize>, Buffer) {
+        if let Err(error) = check_transfer(offset, &buffer, &range) {
+            return (Err(error), buffer);
+        }
+        let mut done = 0;
+        while done < range.len() {
+            let start = range.start + done;
+            let bytes = (range.end - start).min(OPERATION_BYTES_MAX);
+            let entry = self.entry(file, offset + done as u64, &buffer, start..start + bytes, &direction);
+            let held = Held { buffer: Some(buffer), file: Some(file.fd.clone()), ..Held::default() };
+            // SAFETY: the entry points into the buffer, whose memory does not move with it, and names the
+            // file; `held` owns both.
+            let (result, held) = unsafe { self.inner.ring.run(entry, held) }.await;
+            buffer = held.buffer.expect("held since it was submitted");
+            let count = match result {
+                Ok(0) => break,
+                Ok(count) => count as usize,
+                Err(error) => return (Err(error), buffer),
+            };
+            if count == bytes {
+                done += count;
+                continue;
+            }
+            // Short. Reads end within a block only at the end of the file; writes go on from the block that
+            // is not whole.
+            match direction {
+                Direction::Read if !count.is_multiple_of(BLOCK_BYTES) => return (Ok(done + count), buffer),
+                Direction::Write(_) if count < BLOCK_BYTES => break,
+                _ => done += count - count % BLOCK_BYTES,
+            }
+        }
+        (Ok(done), buffer)
+    }
+
+    fn entry(
+        &self,
+        file: &RingFile,
+        offset: u64,
+        buffer: &Buffer,
+        range: Range<usize>,
+        direction: &Direction,
+    ) -> squeue::Entry {
+        let fd = types::Fd(file.fd.as_raw_fd());
+        let start = buffer.as_ptr().wrapping_add(range.start);
+        let bytes = range.len() as u32;
+        let piece = self.inner.ring.piece(buffer);
+        match (direction, piece) {
+            (Direction::Read, Some(piece)) => {
+                opcode::ReadFixed::new(fd, start, bytes, piece).offset(offset).build()
+            }
+            (Direction::Read, None) => opcode::Read::new(fd, start, bytes).offset(offset).build(),
+            (Direction::Write(durability), Some(piece)) => opcode::WriteFixed::new(fd, start, bytes, piece)
+                .offset(offset)
+                .rw_flags(write_flags(*durability))
+                .build(),
+            (Direction::Write(durability), None) => {
+                opcode::Write::new(fd, start, bytes).offset(offset).rw_flags(write_flags(*durability)).build()
+            }
+        }
+    }
+
+    /// Runs an operation that names only `file`.
+    async fn run_on(&self, file: &Rc<OwnedFd>, entry: squeue::Entry) -> io::Result<()> {
+        let held = Held { file: Some(file.clone()), ..Held::default() };
+        // SAFETY: the entry has no pointers; the file it names is held.
+        unsafe { self.inner.ring.run(entry, held) }.await.0.map(drop)
+    }
+
+    /// Runs an operation on names of this directory, made from their addresses.
+    async fn run_named(
+        &self,
+        names: Vec<CString>,
+        opens: bool,
+        entry: impl FnOnce(types::Fd, &[CString]) -> squeue::Entry,
+    ) -> io::Result<u32> {
+        let entry = entry(types::Fd(self.inner.directory.as_raw_fd()), &names);
+        let held = Held { file: Some(self.inner.directory.clone()), names, opens, buffer: None };
+        // SAFETY: the entry points to the names' bytes, which stay on the heap where they are when the
+        // vector is moved, and names the directory; `held` owns all of them.
+        unsafe { self.inner.ring.run(entry, held) }.await.0
+    }
+}
+
+impl Disk for RingDisk {
+    type File = RingFile;
+
+    async fn open(&self, name: &str, mode: OpenMode) -> io::Result<RingFile> {
+        let access = match mode {
+            OpenMode::Read => OFlags::RDONLY,
+            OpenMode::Write => OFlags::RDWR,
+            OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        };
+        let direct = if self.inner.direct { OFlags::DIRECT } else { OFlags::empty() };
+        let flags = (access | direct | OFlags::CLOEXEC | OFlags::NOFOLLOW).bits().cast_signed();
+        let entry = |directory, names: &[CString]| {
+            opcode::OpenAt::new(directory, names[0].as_ptr()).flags(flags).mode(0o600).build()
+        };
+        let fd =
+            self.run_named(vec![c_name(name)?], true, entry).await.map_err(|error| named(error, name))?;
+        // SAFETY: the kernel just opened this descriptor for us; nobody else knows it.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) };
+        Ok(RingFile { fd: Rc::new(fd) })
+    }
+
+    async fn read(
+        &self,
+        file: &RingFile,
+        offset: u64,
+        buffer: Buffer,
+        range: Range<usize>,
+    ) -> (io::Result<usize>, Buffer) {
+        let start = range.start;
+        let (result, mut buffer) = self.transfer(file, offset, buffer, range, Direction::Read).await;
+        if let Ok(count @ 1..) = result
+            && buffer.len() < start + count
+        {
+            buffer.set_len(start + count);
+        }
+        (result, buffer)
+    }
+
+    async fn write(
+        &self,
+        file: &RingFile,
+        offset: u64,
+        buffer: Buffer,
+        range: Range<usize>,
+        durability: Durability,
+    ) -> (io::Result<()>, Buffer) {
+        let bytes = range.len();
+        let direction = Direction::Write(durability);
+        let (result, buffer) = self.transfer(file, offset, buffer, range, direction).await;
+        let result = match result {
+            Ok(count) if count < bytes => Err(io::Error::new(
+                io::ErrorKind::WriteZero,
+                format!("{count} of {bytes} bytes were written"),
+            )),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        (result, buffer)
+    }
+
+    async fn sync(&self, file: &RingFile) -> io::Result<()> {
+        let fd = types::Fd(file.fd.as_raw_fd());
+        let entry = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
+        self.run_on(&file.fd, entry).await
+    }
+
+    async fn allocate(&self, file: &RingFile, range: Range<u64>) -> io::Result<()> {
+        let fd = types::Fd(file.fd.as_raw_fd());
+        let bytes = range.end.saturating_sub(range.start);
+        let entry = opcode::Fallocate::new(fd, bytes).offset(range.start).build();
+        self.run_on(&file.fd, entry).await
+    }
+
+    async fn punch(&self, file: &RingFile, range: Range<u64>) -> io::Result<()> {
+        let fd = types::Fd(file.fd.as_raw_fd());
+        let bytes = range.end.saturating_sub(range.start);
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        let entry = opcode::Fallocate::new(fd, bytes).offset(range.start).mode(mode).build();
+        self.run_on(&file.fd, entry).await
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let entry = |directory: types::Fd, names: &[CString]| {
+            opcode::RenameAt::new(directory, names[0].as_ptr(), directory, names[1].as_ptr()).build()
+        };
+        let names = vec![c_name(from)?, c_name(to)?];
+        self.run_named(names, false, entry).await.map(drop).map_err(|error| named(error, from))
+    }
+
+    async fn remove(&self, name: &str) -> io::Result<()> {
+        let entry =
+            |directory, names: &[CString]| opcode::UnlinkAt::new(directory, names[0].as_ptr()).build();
+        self.run_named(vec![c_name(name)?], false, entry).await.map(drop).map_err(|error| named(error, name))
+    }
+
+    async fn sync_directory(&self) -> io::Result<()> {
+        let directory = &self.inner.directory;
+        self.run_on(directory, opcode::Fsync::new(types::Fd(directory.as_raw_fd())).build()).await
+    }
+
+    fn list(&self) -> io::Result<Vec<FileEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.inner.path)? {
+            let entry = entry?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if metadata.is_file() {
+                entries.push(FileEntry {
+                    name: entry.file_name().to_string_lossy().into_owned(),
+                    bytes: metadata.len(),
+                    // stat(2): st_blocks counts units of 512 bytes, whatever the block size.
+                    bytes_allocated: metadata.blocks() * 512,
+                });
+            }
+        }
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let space = rustix::fs::fstatvfs(&self.inner.directory)?;
+        Ok(Space {
+            bytes_total: space.f_blocks.saturating_mul(space.f_frsize),
+            bytes_free: space.f_bavail.saturating_mul(space.f_frsize),
+        })
+    }
+
+    fn map(&self, name: &str) -> io::Result<Mapping> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.inner.directory, c_name(name)?, flags, Mode::empty())
+            .map_err(|error| named(error.into(), name))?;
+        let file = fs::File::from(file);
+        if file.metadata()?.len() == 0 {
+            return Ok(Mapping::Copied(Vec::new()));
+        }
+        // SAFETY: the trait asks callers to map only files that nobody writes any more, and the data
+        // directory is ours alone; a file cut by somebody else ends the process, it corrupts no memory.
+        Ok(Mapping::Mapped(unsafe { memmap2::Mmap::map(&file)? }))
+    }
+}
+
+fn write_flags(durability: Durability) -> i32 {
+    match durability {
+        Durability::Buffered => 0,
+        Durability::Durable => libc::RWF_DSYNC,
+    }
+}
+
+/// Whether files of the directory can be opened with O_DIRECT. Tried on a file without a name, where the
+/// file system has such; otherwise the first real file will tell.
+fn supports_direct(directory: &OwnedFd) -> bool {
+    let try_open = |extra: OFlags| {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC | extra;
+        rustix::fs::openat(directory.as_fd(), c".", flags, Mode::RUSR | Mode::WUSR)
+    };
+    !matches!(try_open(OFlags::DIRECT), Err(rustix::io::Errno::INVAL)) || try_open(OFlags::empty()).is_err()
+}
+
+/// A name of a flat directory for the kernel.
+fn c_name(name: &str) -> io::Result<CString> {
+    let illegal = name.is_empty() || name == "." || name == ".." || name.contains('/');
+    match CString::new(name) {
+        Ok(name) if !illegal => Ok(name),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} cannot name a file"))),
+    }
+}
+
+/// The same error, saying what it is about.
+fn named(error: io::Error, name: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
+}
+
+/// Refuses what O_DIRECT could not do, or what lies outside of the buffer.
+fn check_transfer(offset: u64, buffer: &Buffer, range: &Range<usize>) -> io::Result<()> {
+    let aligned = offset.is_multiple_of(BLOCK_BYTES as u64)
+        && range.start.is_multiple_of(BLOCK_BYTES)
+        && range.end.is_multiple_of(BLOCK_BYTES);
+    if aligned && range.start <= range.end && range.end <= buffer.capacity() {
+        return Ok(());
+    }
+    let what = format!("offset {offset} and range {range:?} of {} bytes", buffer.capacity());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
