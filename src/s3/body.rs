@@ -161,7 +161,13 @@ pub async fn receive_document<I: Incoming>(
 /// The framing around the payload.
 enum Coding {
     Plain,
-    Chunked { decoder: AwsChunkedDecoder, signatures: Signatures },
+    Chunked(Box<Chunked>),
+}
+
+/// The aws-chunked coding.
+struct Chunked {
+    decoder: AwsChunkedDecoder,
+    signatures: Signatures,
 }
 
 /// What of an aws-chunked payload is signed.
@@ -195,7 +201,9 @@ impl<'a, I: Incoming> PayloadStream<'a, I> {
         plan: DigestPlan,
         bytes_max: u64,
     ) -> Self {
-        let chunked = |signatures| Coding::Chunked { decoder: AwsChunkedDecoder::default(), signatures };
+        let chunked = |signatures| {
+            Coding::Chunked(Box::new(Chunked { decoder: AwsChunkedDecoder::default(), signatures }))
+        };
         let mut sha256 = None;
         let (coding, hasher) = match promise {
             PayloadPromise::Unsigned => (Coding::Plain, Hasher::new(plan)),
@@ -234,7 +242,7 @@ impl<'a, I: Incoming> PayloadStream<'a, I> {
             }
             let limit = match &self.coding {
                 Coding::Plain => buffer.spare(),
-                Coding::Chunked { decoder, .. } => decoder.want().min(buffer.spare()),
+                Coding::Chunked(chunked) => chunked.decoder.want().min(buffer.spare()),
             };
             let start = buffer.len();
             let (count, filled) = self.body.read(buffer, limit).await;
@@ -290,8 +298,8 @@ impl<'a, I: Incoming> PayloadStream<'a, I> {
     }
 
     fn next_event(&mut self, buffer: &mut Buffer, span: &mut Span) -> Result<Option<Event>, S3Error> {
-        let Coding::Chunked { decoder, .. } = &mut self.coding else { return Ok(None) };
-        decoder.next(buffer, span).map_err(|error| {
+        let Coding::Chunked(chunked) = &mut self.coding else { return Ok(None) };
+        chunked.decoder.next(buffer, span).map_err(|error| {
             let mut refusal =
                 S3Error::invalid_request(format!("The aws-chunked body is malformed: {}.", error.0));
             refusal.close = true;
@@ -301,8 +309,9 @@ impl<'a, I: Incoming> PayloadStream<'a, I> {
 
     /// Judges the signature of the chunk that just ended.
     fn check_chunk(&mut self) -> Result<(), S3Error> {
-        let Coding::Chunked { signatures, .. } = &mut self.coding else { return Ok(()) };
-        let (Signatures::Chunks(signer) | Signatures::ChunksAndTrailer(signer)) = signatures else {
+        let Coding::Chunked(chunked) = &mut self.coding else { return Ok(()) };
+        let (Signatures::Chunks(signer) | Signatures::ChunksAndTrailer(signer)) = &mut chunked.signatures
+        else {
             return Ok(());
         };
         let sha256 = self.hasher.finish_chunk();
@@ -317,10 +326,8 @@ impl<'a, I: Incoming> PayloadStream<'a, I> {
         trailers: &[(String, Vec<u8>)],
         signature: Option<[u8; 64]>,
     ) -> Result<(), S3Error> {
-        let Coding::Chunked { signatures: Signatures::ChunksAndTrailer(signer), .. } = &mut self.coding
-        else {
-            return Ok(());
-        };
+        let Coding::Chunked(chunked) = &mut self.coding else { return Ok(()) };
+        let Signatures::ChunksAndTrailer(signer) = &mut chunked.signatures else { return Ok(()) };
         match signature {
             Some(signature) if signer.verify_trailer(trailers, &signature) => Ok(()),
             _ => Err(wrong_signature()),

@@ -136,11 +136,15 @@ pub fn describe<H: Host>(
 
 /// Writes an object's checksum if the request asks for it.
 pub fn describe_checksum<H: Host>(response: &mut Response, object: &Object<H>, request: &Request) {
-    let is_asked = request.head.header("x-amz-checksum-mode").is_some_and(|mode| mode == b"ENABLED");
-    if let (true, Some(checksum)) = (is_asked, &object.attributes.checksum) {
+    if let (true, Some(checksum)) = (is_checksum_asked(request), &object.attributes.checksum) {
         response.header(checksum.algorithm.header(), checksum_text(checksum, object.parts.len()));
         response.header("x-amz-checksum-type", checksum.kind.name());
     }
+}
+
+/// Whether a read asks for checksums.
+pub fn is_checksum_asked(request: &Request) -> bool {
+    request.head.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case(b"ENABLED"))
 }
 
 fn write_kept(

@@ -16,6 +16,7 @@ pub mod metadata;
 pub mod multipart;
 pub mod op;
 pub mod precondition;
+pub mod read;
 pub mod request;
 pub mod route;
 pub mod service;

@@ -198,11 +198,6 @@ fn failed_header(condition: &Condition) -> &'static str {
     }
 }
 
-/// The answer to a read whose conditions do not hold.
-pub fn failed(header: &'static str) -> S3Error {
-    S3Error::precondition_failed(header)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

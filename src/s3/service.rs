@@ -8,14 +8,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::auth::{self, Keys, SigningKeys};
-use crate::engine::{Bucket, Engine};
+use crate::engine::{Bucket, Engine, Object};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::Host;
 use crate::net::{Body, Service};
 use crate::s3::access::Authorized;
 use crate::s3::body::Incoming;
+use crate::s3::copy_source::CopySource;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::op;
+use crate::s3::precondition::{Preconditions, Verdict};
 use crate::s3::request::{Request, is_bucket_name};
 use crate::s3::route::{Level, Operation, Support, route};
 use crate::s3::unsupported;
@@ -110,6 +112,21 @@ impl<H: Host> S3Service<H> {
         }
     }
 
+    /// The object that a copy reads, once its conditions hold.
+    pub async fn copy_source(&self, request: &Authorized) -> Result<(CopySource, Object<H>), S3Error> {
+        let source = CopySource::of(request)?;
+        request.check_copy_source(&source.bucket, &source.key)?;
+        let bucket = self.bucket_named(&source.bucket)?;
+        self.check_owner(request, "x-amz-source-expected-bucket-owner")?;
+        let object = self.engine.get(bucket.id, source.key.as_bytes()).await?;
+        let object = object.ok_or_else(|| S3Error::no_such_key(&source.key))?;
+        let conditions = Preconditions::of_copy_source(request);
+        match conditions.judge(&object.attributes.etag, object.modified) {
+            Verdict::Failed(header) => Err(S3Error::precondition_failed(header)),
+            Verdict::Proceed | Verdict::NotModified => Ok((source, object)),
+        }
+    }
+
     async fn answer<I: Incoming>(&self, head: Head, body: &mut I) -> Result<Response, S3Error> {
         let request = Request::new(head, &self.settings.domains)?;
         if request.head.method == "OPTIONS" {
@@ -159,7 +176,12 @@ impl<H: Host> S3Service<H> {
             }
             Operation::ListParts => op::list_parts::run(self, request).await,
             Operation::ListMultipartUploads => op::list_multipart_uploads::run(self, request).await,
+            Operation::PutObject => op::put_object::run(self, request, body).await,
+            Operation::GetObject => op::get_object::run(self, request).await,
+            Operation::HeadObject => op::head_object::run(self, request).await,
+            Operation::CopyObject => op::copy_object::run(self, request).await,
             Operation::DeleteObject => op::delete_object::run(self, request).await,
+            Operation::DeleteObjects => op::delete_objects::run(self, request, body).await,
             operation => Err(S3Error::not_implemented(operation.name())),
         }
     }

@@ -12,11 +12,9 @@ use crate::hash::{DigestPlan, Digests, Hasher};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::copy_source::CopySource;
 use crate::s3::error::S3Error;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::op::upload_part::Target;
-use crate::s3::precondition::{self, Preconditions, Verdict};
 use crate::s3::service::S3Service;
 use crate::s3::unsupported;
 use crate::s3::xml::{self, XmlWriter};
@@ -28,7 +26,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let bucket = service.bucket(&request)?;
     let target = Target::read(&request)?;
     let upload = target.find(service, bucket.id, &request.key).await?;
-    let object = source(service, &request).await?;
+    let (_, object) = service.copy_source(&request).await?;
     let range = copied_range(request.header(RANGE_HEADER)?, object.bytes)?;
 
     let expected = UploadChecksum::load(&upload.headers);
@@ -51,20 +49,6 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         .await
         .map_err(|error| multipart::upload_error(error, &target.upload_id))?;
     Ok(super::document(answer(&part)))
-}
-
-/// The object that is copied from, if the sender may read it and the conditions on it hold.
-async fn source<H: Host>(service: &S3Service<H>, request: &Authorized) -> Result<Object<H>, S3Error> {
-    let source = CopySource::of(request)?;
-    request.check_copy_source(&source.bucket, &source.key)?;
-    let bucket = service.bucket_named(&source.bucket)?;
-    service.check_owner(request, "x-amz-source-expected-bucket-owner")?;
-    let object = service.engine().get(bucket.id, source.key.as_bytes()).await?;
-    let object = object.ok_or_else(|| S3Error::no_such_key(&source.key))?;
-    match Preconditions::of_copy_source(request).judge(&object.attributes.etag, object.modified) {
-        Verdict::Failed(header) => Err(precondition::failed(header)),
-        Verdict::Proceed | Verdict::NotModified => Ok(object),
-    }
 }
 
 /// Reads `bytes=first-last`, in which nothing may be left out, against an object of `bytes`.
