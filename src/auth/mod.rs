@@ -61,7 +61,7 @@ pub enum Identity {
 /// How the payload is to be checked while it streams.
 #[derive(Debug)]
 pub enum PayloadPromise {
-    /// `UNSIGNED-PAYLOAD`, SigV2, anonymous: nothing is promised.
+    /// `UNSIGNED-PAYLOAD`, and most SigV2 and anonymous requests: nothing is promised.
     Unsigned,
     /// SHA-256 of the whole payload.
     Sha256([u8; 32]),
@@ -102,7 +102,7 @@ pub fn authenticate(head: &Head, context: &Context<'_>) -> Result<Authentication
     if query_v2 || query.has("AWSAccessKeyId") {
         return sigv2::authenticate_query(head, &query, context);
     }
-    anonymous(head)
+    Ok(Authentication { identity: Identity::Anonymous, payload: payload_without_chunk_keys(head)? })
 }
 
 fn by_header(
@@ -128,22 +128,23 @@ fn by_header(
     }
 }
 
-fn anonymous(head: &Head) -> Result<Authentication, AuthError> {
-    let payload = match head.header("x-amz-content-sha256") {
+/// What `x-amz-content-sha256` promises in a request that no key of Signature Version 4 signed: an anonymous
+/// one, or one of Version 2. Most of them don't send it.
+fn payload_without_chunk_keys(head: &Head) -> Result<PayloadPromise, AuthError> {
+    Ok(match head.header("x-amz-content-sha256") {
         None => PayloadPromise::Unsigned,
         Some(value) => match sigv4::Payload::parse(value)? {
             sigv4::Payload::Unsigned => PayloadPromise::Unsigned,
             sigv4::Payload::Sha256(digest) => PayloadPromise::Sha256(digest),
             sigv4::Payload::UnsignedChunksTrailer => PayloadPromise::UnsignedChunksTrailer,
-            // There is no key that chunks could be signed with.
+            // There is no key that the chunks could be signed with.
             sigv4::Payload::SignedChunks | sigv4::Payload::SignedChunksTrailer => {
                 return Err(AuthError::AccessDenied {
-                    message: "Signed chunks need a signed request".to_owned(),
+                    message: "Signed chunks need a request signed with AWS4-HMAC-SHA256".to_owned(),
                 });
             }
         },
-    };
-    Ok(Authentication { identity: Identity::Anonymous, payload })
+    })
 }
 
 /// Text for messages and logs of bytes that need not be text.

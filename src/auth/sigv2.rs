@@ -7,8 +7,8 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 
 use super::{
-    AuthError, Authentication, Context, Identity, PayloadPromise, expiry, fresh_date, lossy, refuse_session,
-    secret,
+    AuthError, Authentication, Context, Identity, expiry, fresh_date, lossy, payload_without_chunk_keys,
+    refuse_session, secret,
 };
 use crate::hash::base64_encode;
 use crate::http::{Head, Query};
@@ -149,7 +149,7 @@ fn verify(
     }
     Ok(Authentication {
         identity: Identity::AccessKey { id: id.to_owned() },
-        payload: PayloadPromise::Unsigned,
+        payload: payload_without_chunk_keys(head)?,
     })
 }
 

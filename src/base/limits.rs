@@ -101,7 +101,7 @@ pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;
 /// AWS, "Using query parameters": a presigned URL lives at most seven days.
 pub const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 
-/// Access key ids whose derived signing keys a core keeps. Each takes about a kilobyte a day in use; with
+/// Access key ids whose derived signing keys a core keeps. Each takes about half a kilobyte a day; with
 /// fewer, sites with many users derive keys (about a microsecond) again and again.
 pub const SIGNING_KEYS_MAX: usize = 256;
 

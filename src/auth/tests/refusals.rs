@@ -362,6 +362,10 @@ fn version_2_is_refused_for_the_same_reasons() {
     assert_eq!(head.text("date"), Some("Fri, 24 May 2013 00:00:00 GMT"));
     assert_signed(&head, NOW, None, "v2");
     assert!(matches!(check(&head, NOW + 900_001, None), Err(AuthError::RequestTimeTooSkewed { .. })));
+    let mut chunked = with(get(), "x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+    sign::sign_v2(&mut chunked, CREDENTIALS, NOW, None);
+    let payload = assert_signed(&chunked, NOW, None, "v2 chunked");
+    assert!(matches!(payload, PayloadPromise::UnsignedChunksTrailer));
     assert!(matches!(refusal(&without(head.clone(), "date")), AuthError::AccessDenied { .. }));
     assert!(matches!(refusal(&altered(head.clone(), ID, "x")), AuthError::InvalidAccessKeyId { .. }));
     assert!(matches!(refusal(&altered(head.clone(), ":", "")), AuthError::InvalidArgument { .. }));
