@@ -1,0 +1,276 @@
+//! Payload streams in every coding, cut anywhere, honest and forged.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::auth::sign::{Credentials, sign_v4};
+use crate::auth::{self, Authentication, Identity, Keys, SigningKeys};
+use crate::base::limits::BLOCK_BYTES;
+use crate::http::Head;
+use crate::s3::request::Request;
+use crate::s3::route::Operation;
+
+const NOW: u64 = 1_369_353_600_000;
+const KEY: Credentials<'_> = Credentials { id: "AKID", secret: "secret", region: "us-east-1" };
+
+/// A body that arrives in pieces, and then ends or breaks.
+struct Pieces {
+    bytes: Vec<u8>,
+    at: usize,
+    piece_bytes: usize,
+    end: Result<(), BodyError>,
+}
+
+impl Pieces {
+    fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), at: 0, piece_bytes: usize::MAX, end: Ok(()) }
+    }
+}
+
+impl Incoming for Pieces {
+    async fn read(&mut self, mut buffer: Buffer, limit: usize) -> (Result<usize, BodyError>, Buffer) {
+        assert!(limit > 0 && buffer.spare() > 0, "a read needs room");
+        let left = &self.bytes[self.at..];
+        let count = buffer.append(&left[..left.len().min(limit).min(self.piece_bytes)]);
+        self.at += count;
+        match (count, &self.end) {
+            (0, Err(error)) => (Err(error.clone()), buffer),
+            _ => (Ok(count), buffer),
+        }
+    }
+}
+
+/// Runs a future that never waits for anything but its turn.
+fn run<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return output;
+        }
+    }
+}
+
+/// Receives a payload through buffers of one block.
+fn received(
+    headers: &[(&str, &str)],
+    promise: PayloadPromise,
+    mut body: Pieces,
+    bytes_max: u64,
+) -> Result<(Vec<u8>, Digests), S3Error> {
+    let claims = Claims::of(&Request::for_test("PUT", "/b/k", headers), &promise, bytes_max)?;
+    let checksum = claims.checksum.as_ref().map(|claim| claim.algorithm);
+    let plan = DigestPlan { md5: true, sha256: matches!(promise, PayloadPromise::Sha256(_)), checksum };
+    let mut stream = PayloadStream::new(&mut body, promise, claims, plan, bytes_max);
+    let mut payload = Vec::new();
+    while !stream.is_ended {
+        let buffer = run(stream.fill(Buffer::heap(BLOCK_BYTES)))?;
+        assert!(stream.is_ended || buffer.spare() == 0, "only the last buffer may have room left");
+        payload.extend_from_slice(&buffer);
+    }
+    Ok((payload, stream.finish()?))
+}
+
+fn refusal(headers: &[(&str, &str)], promise: PayloadPromise, body: Pieces) -> S3Error {
+    received(headers, promise, body, 1 << 20).unwrap_err()
+}
+
+struct OneKey;
+
+impl Keys for OneKey {
+    fn secret(&self, _: &str) -> Option<String> {
+        Some(KEY.secret.to_owned())
+    }
+}
+
+/// A request signed for a streamed payload: what it promises, and the client's end of that promise.
+fn signed(streaming: &str) -> (PayloadPromise, ChunkSigner) {
+    let mut head = Head { method: "PUT".to_owned(), path: "/b/k".to_owned(), ..Head::default() };
+    head.headers.push(("host".to_owned(), b"h".to_vec()));
+    let signer = sign_v4(&mut head, KEY, NOW, streaming);
+    let context = auth::Context {
+        region: KEY.region,
+        now: NOW,
+        keys: &OneKey,
+        signing_keys: &SigningKeys::new(),
+        virtual_bucket: None,
+    };
+    (auth::authenticate(&head, &context).expect("a valid signature").payload, signer)
+}
+
+/// The framed form of `payload` as an honest client sends it.
+fn framed(
+    payload: &[u8],
+    chunk_bytes: usize,
+    signer: &mut ChunkSigner,
+    trailer: Option<(&str, &str)>,
+) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut chunks: Vec<&[u8]> = payload.chunks(chunk_bytes).collect();
+    chunks.push(b"");
+    for chunk in chunks {
+        let signature = signer.sign_chunk(&crate::hash::sha256(chunk));
+        let signature = std::str::from_utf8(&signature).unwrap();
+        out.extend_from_slice(format!("{:x};chunk-signature={signature}\r\n", chunk.len()).as_bytes());
+        if !chunk.is_empty() {
+            out.extend_from_slice(chunk);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    if let Some((name, value)) = trailer {
+        let signature = signer.sign_trailer(&[(name.to_owned(), value.as_bytes().to_vec())]);
+        let signature = std::str::from_utf8(&signature).unwrap();
+        out.extend_from_slice(
+            format!("{name}:{value}\r\nx-amz-trailer-signature:{signature}\r\n").as_bytes(),
+        );
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+#[test]
+fn a_plain_payload_must_have_the_digests_it_claims() {
+    let length = ("content-length", "5");
+    let body = || Pieces::new("hello");
+    let sha256 = crate::hash::sha256(b"hello");
+    let (payload, digests) = received(&[length], PayloadPromise::Sha256(sha256), body(), 5).unwrap();
+    assert_eq!((payload.as_slice(), digests.md5), (&b"hello"[..], Some(crate::hash::md5(b"hello"))));
+
+    let error = refusal(&[length], PayloadPromise::Sha256([7; 32]), body());
+    assert_eq!(error.code, Code::XAmzContentSHA256Mismatch);
+    assert_eq!(error.fields[0], ("ClientComputedContentSHA256", "07".repeat(32)));
+    assert_eq!(error.fields[1], ("S3ComputedContentSHA256", hex(&sha256)));
+
+    let error =
+        refusal(&[length, ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")], PayloadPromise::Unsigned, body());
+    assert_eq!(error.code, Code::BadDigest);
+    assert_eq!(error.fields[0], ("ExpectedDigest", "1B2M2Y8AsgTpgAmY7PhCfg==".to_owned()));
+
+    let error = refusal(&[length, ("x-amz-checksum-crc32", "AAAAAA==")], PayloadPromise::Unsigned, body());
+    assert_eq!(error.code, Code::BadDigest);
+    assert_eq!(error.message, "The CRC32 you specified did not match the calculated checksum.");
+    let right = [length, ("x-amz-checksum-crc32", "NhCmhg==")];
+    assert!(received(&right, PayloadPromise::Unsigned, body(), 5).is_ok());
+}
+
+#[test]
+fn a_body_that_breaks_off_is_incomplete_and_ends_its_connection() {
+    let mut body = Pieces::new("hel");
+    body.end = Err(BodyError::Incomplete);
+    let error = refusal(&[("content-length", "5")], PayloadPromise::Unsigned, body);
+    assert_eq!((error.code, error.close), (Code::IncompleteBody, true));
+
+    let mut body = Pieces::new("hel");
+    body.end = Err(BodyError::TimedOut);
+    let error = refusal(&[("content-length", "5")], PayloadPromise::Unsigned, body);
+    assert_eq!((error.code, error.close), (Code::RequestTimeout, true));
+
+    let headers = [("x-amz-decoded-content-length", "5")];
+    let cut = Pieces::new("5\r\nhel");
+    assert_eq!(refusal(&headers, PayloadPromise::UnsignedChunksTrailer, cut).code, Code::IncompleteBody);
+}
+
+#[test]
+fn a_payload_must_have_the_length_it_declares() {
+    let headers = [("x-amz-decoded-content-length", "5")];
+    for body in ["4\r\nhell\r\n0\r\n\r\n", "6\r\nhello!\r\n0\r\n\r\n"] {
+        let error = refusal(&headers, PayloadPromise::UnsignedChunksTrailer, Pieces::new(body));
+        assert_eq!(error.code, Code::IncompleteBody, "{body}");
+    }
+    let endless = Pieces::new(vec![0; 2000]);
+    let error = received(&[("transfer-encoding", "chunked")], PayloadPromise::Unsigned, endless, 1000);
+    assert_eq!(error.unwrap_err().code, Code::EntityTooLarge);
+}
+
+#[test]
+fn a_trailer_must_bring_the_checksum_it_announces_and_no_other() {
+    let headers = [("x-amz-decoded-content-length", "5"), ("x-amz-trailer", "x-amz-checksum-crc32")];
+    let body = |trailer: &str| Pieces::new(format!("5\r\nhello\r\n0\r\n{trailer}\r\n"));
+    let code = |headers: &[(&str, &str)], trailer| {
+        let promise = PayloadPromise::UnsignedChunksTrailer;
+        received(headers, promise, body(trailer), 5).map(|_| ()).map_err(|error| error.code)
+    };
+    assert_eq!(code(&headers, "x-amz-checksum-crc32:NhCmhg==\r\n"), Ok(()));
+    assert_eq!(code(&headers, "x-amz-checksum-crc32:AAAAAA==\r\n"), Err(Code::BadDigest));
+    assert_eq!(code(&headers, "x-amz-checksum-crc32:no\r\n"), Err(Code::InvalidRequest));
+    assert_eq!(code(&headers, ""), Err(Code::MalformedTrailerError));
+    assert_eq!(code(&headers, "x-amz-checksum-crc32c:AAAAAA==\r\n"), Err(Code::MalformedTrailerError));
+    let unannounced = "x-amz-checksum-crc32:AAAAAA==\r\n";
+    assert_eq!(code(&headers[..1], unannounced), Err(Code::MalformedTrailerError));
+}
+
+#[test]
+fn a_document_is_bounded_and_may_need_a_digest() {
+    let document = |headers: &[(&str, &str)], digest| {
+        let payload = PayloadPromise::Unsigned;
+        let identity = Identity::AccessKey { id: "root".to_owned() };
+        let request = Request::for_test("POST", "/b?delete", headers);
+        let authentication = Authentication { identity, payload };
+        let mut request = Authorized::new(request, Operation::DeleteObjects, authentication).unwrap();
+        let mut body = Pieces::new("<Delete/>");
+        let result = run(receive_document(&Pool::new(0), &mut request, &mut body, digest));
+        result.map_err(|error| error.code)
+    };
+    let length = ("content-length", "9");
+    assert_eq!(document(&[length], DocumentDigest::Optional).unwrap(), b"<Delete/>");
+    assert_eq!(document(&[length], DocumentDigest::Required), Err(Code::InvalidRequest));
+    let wrong = [length, ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")];
+    assert_eq!(document(&wrong, DocumentDigest::Required), Err(Code::BadDigest));
+    assert_eq!(
+        document(&[("content-length", "99999999")], DocumentDigest::Optional),
+        Err(Code::EntityTooLarge)
+    );
+    assert_eq!(document(&[], DocumentDigest::Optional).unwrap(), b"");
+}
+
+proptest! {
+    #[test]
+    fn signed_chunks_cut_anywhere_give_the_payload(
+        payload in proptest::collection::vec(any::<u8>(), 0..20_000),
+        chunk_bytes in 1_000usize..9_000,
+        piece_bytes in 1usize..7_000,
+    ) {
+        let streaming = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+        let (promise, mut signer) = signed(streaming);
+        let mut body = Pieces::new(framed(&payload, chunk_bytes, &mut signer, None));
+        body.piece_bytes = piece_bytes;
+        let length = payload.len().to_string();
+        let headers = [("x-amz-decoded-content-length", length.as_str())];
+        let (got, digests) = received(&headers, promise, body, 1 << 20).unwrap();
+        prop_assert_eq!(digests.md5, Some(crate::hash::md5(&payload)));
+        prop_assert!(got == payload);
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_signed_chunks_is_refused(
+        payload in proptest::collection::vec(any::<u8>(), 1..3_000),
+        place in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let streaming = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER";
+        let checksum = {
+            let checksum = Some(ChecksumAlgorithm::Crc32);
+            let mut hasher = Hasher::new(DigestPlan { checksum, ..DigestPlan::default() });
+            hasher.update(&payload);
+            base64_encode(&hasher.finish().checksum.unwrap().value)
+        };
+        let trailer = ("x-amz-checksum-crc32", checksum.as_str());
+        let (promise, mut signer) = signed(streaming);
+        let honest = framed(&payload, 1_000, &mut signer, Some(trailer));
+        let length = payload.len().to_string();
+        let headers =
+            [("x-amz-decoded-content-length", length.as_str()), ("x-amz-trailer", "x-amz-checksum-crc32")];
+        let (got, _) = received(&headers, promise, Pieces::new(honest.clone()), 1 << 20).unwrap();
+        prop_assert!(got == payload);
+
+        let mut forged = honest.clone();
+        forged[place.index(honest.len())] ^= 1 << bit;
+        // The case of hexadecimal digits and of names means nothing.
+        prop_assume!(!forged.eq_ignore_ascii_case(&honest));
+        let outcome = received(&headers, signed(streaming).0, Pieces::new(forged), 1 << 20);
+        prop_assert!(outcome.is_err());
+    }
+}
