@@ -56,6 +56,53 @@ pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// need at most a few hundred; a flood is refused.
 pub const HEADERS_MAX: usize = 256;
 
+/// Bytes a connection's receive buffer starts with. Usual heads are below 2 KiB, so that a small payload
+/// sent with its head arrives in the same system call. It grows to [`HEAD_BYTES_MAX`] for large heads.
+pub const RECEIVE_BUFFER_BYTES: usize = 8 * 1024;
+
+/// How often a core looks for connections that are out of patience: the precision of the time limits below.
+/// One pass per core replaces a timer for each receive and send.
+pub const CONNECTION_TICK_MS: u64 = 1_000;
+
+/// A request head must be complete within this time of its first byte.
+pub const HEAD_TIMEOUT_MS: u64 = 30_000;
+
+/// A connection without a request closes after this time. Clients' pools keep theirs for up to a minute;
+/// closing first makes them retry.
+pub const IDLE_TIMEOUT_MS: u64 = 75_000;
+
+/// While a body is awaited, [`PROGRESS_BYTES_MIN`] must arrive in this time. Time in which the server itself
+/// does not read doesn't count.
+pub const BODY_TIMEOUT_MS: u64 = 30_000;
+
+/// While a response is sent, [`PROGRESS_BYTES_MIN`] must be taken in this time.
+pub const SEND_TIMEOUT_MS: u64 = 30_000;
+
+/// Progress that renews a client's time in bodies and responses: 16 KiB in 30 s, below any line that people
+/// still use; a client that trickles single bytes can't hold a connection for long.
+pub const PROGRESS_BYTES_MIN: u64 = 16 * 1024;
+
+/// Unread rest of a request body that is received and dropped to keep the connection; a longer one costs
+/// more than a new connection.
+pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+
+/// After a response that ends a connection in the midst of a body, the client may go on sending for this
+/// time and this many bytes, which are dropped. Closing at once would reset the connection and take the
+/// response from clients that read only after they have sent all; 64 MiB covers their usual part sizes.
+pub const LINGER_TIMEOUT_MS: u64 = 10_000;
+pub const LINGER_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Response payload that is copied behind its head to leave in one write; more goes from its own buffer in
+/// the next write. Copying 16 KiB costs less than a system call.
+pub const RESPONSE_COPY_BYTES_MAX: usize = 16 * 1024;
+
+/// Response buffers a core keeps for the next responses. More responses than this in the same moment
+/// allocate theirs.
+pub const RESPONSE_BUFFERS_SPARE_MAX: usize = 64;
+
+/// When a drain's time is over, connections are cut and get this long to notice.
+pub const CUT_TIMEOUT_MS: u64 = 1_000;
+
 /// Parameters of a query. No S3 request has more than a few dozen (presigned ones with response overrides);
 /// a flood is refused before it is decoded.
 pub const QUERY_PARAMETERS_MAX: usize = 256;
@@ -168,6 +215,7 @@ pub const SOCKET_RING_ENTRIES: u32 = 1024;
 /// (EAGAIN). Longer would hide a drive that hangs, shorter would fail under passing memory pressure.
 pub const RING_RETRIES_MAX: u32 = 1000;
 
+const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(CHECKSUM_CHUNK_BYTES));
 const _: () = assert!(CHECKSUM_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -226,6 +226,19 @@ unsafe impl monoio::buf::IoBufMut for Buffer {
     }
 }
 
+// SAFETY: `read_ptr` is the start of the run: heap memory that `Bytes` or the buffer's arena keep alive and at
+// the same address while the chunk exists, however it is moved; all of the run is initialised and nobody
+// writes to it while the chunk owns it.
+unsafe impl monoio::buf::IoBuf for super::Chunk {
+    fn read_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
 /// Anonymous zeroed memory, aligned to pages, given back when dropped.
 struct Memory {
     start: NonNull<u8>,

@@ -1,43 +1,56 @@
 //! Connections: reading requests, timeouts, writing responses. Knows no S3.
+//!
+//! [`serve_connection`] runs one connection to its end with a [`Service`] that answers its requests. A core's
+//! connections share a [`Connections`], which counts them, cuts those that are out of patience and drains
+//! them when the node stops. The runtime must have its timer enabled.
+
+mod body;
+mod connection;
+mod connections;
+mod limits;
+mod send;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::future::Future;
 use std::net::SocketAddr;
 
 use crate::http::{Head, Response};
-use crate::io::Buffer;
+use crate::io::TimestampMs;
+
+pub use body::{Body, BodyError};
+pub use connection::{refuse_connection, serve_connection};
+pub use connections::Connections;
+pub use limits::Limits;
 
 /// What answers requests.
 pub trait Service: 'static {
     /// Answers one request. It may read the body or not; what it leaves unread is drained within a bound or
-    /// the connection closes.
+    /// the connection closes. A chunked body counts as read only after [`Body::read`] returned 0.
     fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> impl Future<Output = Response>;
+
+    /// Words the answer to what never became a request. The connection closes after it.
+    fn refuse(&self, refusal: Refusal) -> Response;
+
+    /// Wall clock, for `Date`.
+    fn now(&self) -> TimestampMs;
 }
 
-/// The body of the request at hand, decoded of its transfer framing (Content-Length or chunked).
-pub struct Body {}
-
-/// Why a body could not be read on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BodyError {
-    /// The connection ended before the body did.
-    Incomplete,
-    /// The client sent nothing for too long.
+/// Why a connection is answered without a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The head is not HTTP, or could be read in two ways.
+    BadRequest { why: &'static str },
+    /// The head is beyond [`crate::base::limits::HEAD_BYTES_MAX`] or
+    /// [`crate::base::limits::HEADERS_MAX`].
+    HeadTooLarge,
+    /// Neither HTTP/1.1 nor HTTP/1.0.
+    VersionUnsupported,
+    /// A `Transfer-Encoding` other than `chunked`.
+    TransferCodingUnsupported,
+    /// The head did not arrive in time.
     TimedOut,
-    /// The chunked framing is not HTTP.
-    Malformed,
-}
-
-#[allow(unused_variables, clippy::unused_async)]
-impl Body {
-    /// Bytes declared by `Content-Length`; `None` for chunked transfer coding. 0 if there is no body.
-    pub fn length(&self) -> Option<u64> {
-        unimplemented!()
-    }
-
-    /// Appends what comes next to `buffer`, at most `limit` bytes and what its spare room allows (both must
-    /// be above 0); `Ok(0)` at the end of the body. The first call sends `100 Continue` if the client waits
-    /// for it. Bytes go straight from the socket to the buffer.
-    pub async fn read(&mut self, buffer: Buffer, limit: usize) -> (Result<usize, BodyError>, Buffer) {
-        unimplemented!()
-    }
+    /// There are as many connections as there may be: [`refuse_connection`].
+    TooManyConnections,
 }

@@ -55,6 +55,7 @@ codes! {
     BucketNotEmpty 409 "The bucket you tried to delete is not empty";
     EntityTooLarge 400 "Your proposed upload exceeds the maximum allowed size";
     EntityTooSmall 400 "Your proposed upload is smaller than the minimum allowed size";
+    HttpVersionNotSupported 505 "The HTTP version specified is not supported.";
     IllegalLocationConstraintException 400 "The specified location constraint is incompatible for the region specific endpoint this request was sent to.";
     IncompleteBody 400 "The request body terminated unexpectedly";
     InsufficientStorage 507 "The node has no free space for this request.";

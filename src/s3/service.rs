@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use crate::auth::{self, Keys, SigningKeys};
 use crate::engine::{Bucket, Engine, Object};
 use crate::http::{Head, Response, ResponseBody};
-use crate::io::Host;
-use crate::net::{Body, Service};
+use crate::io::{Host, TimestampMs};
+use crate::net::{Body, Refusal, Service};
 use crate::s3::access::Authorized;
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::CopySource;
@@ -215,6 +215,25 @@ impl<H: Host> Service for S3Service<H> {
         };
         response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
         response
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        let error = match refusal {
+            Refusal::BadRequest { why } => S3Error::new(Code::BadRequest).with_message(why),
+            Refusal::HeadTooLarge => Code::RequestHeaderSectionTooLarge.into(),
+            Refusal::VersionUnsupported => Code::HttpVersionNotSupported.into(),
+            Refusal::TransferCodingUnsupported => S3Error::not_implemented("Transfer-Encoding"),
+            Refusal::TimedOut => Code::RequestTimeout.into(),
+            Refusal::TooManyConnections => Code::SlowDown.into(),
+        };
+        let request_id = self.request_id();
+        let mut response = error.response("", &request_id, &self.host_id);
+        response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
+        response
+    }
+
+    fn now(&self) -> TimestampMs {
+        self.engine.host().now()
     }
 }
 

@@ -1,0 +1,160 @@
+//! One connection from its first byte to its last.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use monoio::net::TcpStream;
+
+use super::body::{Body, Remainder};
+use super::connections::{Connections, Wait, WireError};
+use super::send::{self, Context};
+use super::wire::{Transport, Wire};
+use super::{Refusal, Service};
+use crate::http::response::Persistence;
+use crate::http::{Framing, Head, HeadError, HeadParser};
+
+/// Serves a connection to its end: answers its requests, one after the other, with `service`.
+pub async fn serve_connection<S: Service>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: Rc<S>,
+    connections: Connections,
+) {
+    let mut connection = Connection::new(stream, peer, service, connections);
+    while connection.serve_request().await == Outcome::Next {}
+}
+
+/// Tells a client that there are too many connections, without waiting for a request, and ends the
+/// connection.
+pub async fn refuse_connection<S: Service>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: Rc<S>,
+    connections: Connections,
+) {
+    Connection::new(stream, peer, service, connections).refuse(Refusal::TooManyConnections).await;
+}
+
+struct Connection<S> {
+    service: Rc<S>,
+    peer: SocketAddr,
+    body: Body,
+    parser: HeadParser,
+}
+
+/// Whether another request can follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    Next,
+    Done,
+}
+
+/// Why there is no next request.
+enum NoRequest {
+    /// Nothing to say: the peer or the node ended the connection.
+    Ended,
+    Refused(Refusal),
+}
+
+impl<S: Service> Connection<S> {
+    fn new(stream: TcpStream, peer: SocketAddr, service: Rc<S>, connections: Connections) -> Self {
+        // It fails only if the peer is gone, which the first receive will tell.
+        let _ = stream.set_nodelay(true);
+        let body = Body::new(Wire::new(Transport::Tcp(stream), connections.join()));
+        Self { service, peer, body, parser: HeadParser::default() }
+    }
+
+    async fn serve_request(&mut self) -> Outcome {
+        let (head, framing) = match self.read_head().await {
+            Ok(request) => request,
+            Err(NoRequest::Ended) => return Outcome::Done,
+            Err(NoRequest::Refused(refusal)) => {
+                self.refuse(refusal).await;
+                return Outcome::Done;
+            }
+        };
+        let head_only = head.method == "HEAD";
+        let modern = head.version_minor >= 1;
+        self.body.begin(framing.body, framing.expects_continue);
+        let response = self.service.call(head, &mut self.body, self.peer).await;
+
+        let remainder = self.body.remainder();
+        let draining = self.body.wire.member.connections.is_draining();
+        let close_first = response.close || draining || remainder == Remainder::Unknown;
+        let persistence = match (framing.keep_alive && !close_first, modern) {
+            (false, _) => Persistence::Close,
+            (true, true) => Persistence::Implied,
+            (true, false) => Persistence::KeepAlive,
+        };
+        let context = Context { head_only, persistence, now: self.service.now() };
+        if send::respond(&mut self.body.wire, response, context).await.is_err() {
+            return Outcome::Done;
+        }
+        self.settle(persistence, close_first, remainder).await
+    }
+
+    /// Deals with what is left of the request after its response.
+    async fn settle(&mut self, persistence: Persistence, close_first: bool, remainder: Remainder) -> Outcome {
+        let wire = &mut self.body.wire;
+        match (persistence, remainder) {
+            // The client said that it closes, and has sent all it wanted to.
+            (Persistence::Close, Remainder::None) if !close_first => Outcome::Done,
+            (Persistence::Close, _) => {
+                wire.linger().await;
+                Outcome::Done
+            }
+            (_, Remainder::Bytes(count)) => {
+                let limits = wire.member.connections.limits();
+                wire.member.grant(limits.body_timeout, limits.progress_bytes_min);
+                if wire.discard(count).await.is_ok() { Outcome::Next } else { Outcome::Done }
+            }
+            (_, Remainder::None | Remainder::Unknown) => Outcome::Next,
+        }
+    }
+
+    /// Waits for the next head.
+    async fn read_head(&mut self) -> Result<(Head, Framing), NoRequest> {
+        let wire = &mut self.body.wire;
+        let limits = *wire.member.connections.limits();
+        let mut begun = !wire.unread().is_empty();
+        wire.member.grant(if begun { limits.head_timeout } else { limits.idle_timeout }, 0);
+        loop {
+            if begun && let Some((head, consumed)) = self.parser.parse(wire.unread()).map_err(refused)? {
+                wire.skip(consumed);
+                let framing = Framing::of(&head).map_err(refused)?;
+                return Ok((head, framing));
+            }
+            let wait = if begun { Wait::Peer } else { Wait::Request };
+            match wire.fill(wait).await {
+                Ok(0) => return Err(NoRequest::Ended),
+                Ok(_) if !begun => {
+                    begun = true;
+                    wire.member.grant(limits.head_timeout, 0);
+                }
+                Ok(_) => {}
+                Err(WireError::TimedOut) if begun => return Err(NoRequest::Refused(Refusal::TimedOut)),
+                Err(_) => return Err(NoRequest::Ended),
+            }
+        }
+    }
+
+    /// Answers what is not a request, and ends the connection.
+    async fn refuse(&mut self, refusal: Refusal) {
+        let response = self.service.refuse(refusal);
+        let now = self.service.now();
+        let context = Context { head_only: false, persistence: Persistence::Close, now };
+        let wire = &mut self.body.wire;
+        if send::respond(wire, response, context).await.is_ok() {
+            wire.linger().await;
+        }
+    }
+}
+
+fn refused(error: HeadError) -> NoRequest {
+    NoRequest::Refused(match error {
+        HeadError::Malformed(why) => Refusal::BadRequest { why },
+        HeadError::TooLarge => Refusal::HeadTooLarge,
+        HeadError::VersionUnsupported => Refusal::VersionUnsupported,
+        HeadError::TransferCodingUnsupported => Refusal::TransferCodingUnsupported,
+    })
+}

@@ -1,0 +1,266 @@
+//! A core's connections: how many there are, how long each may still keep its peer waiting, and how they end.
+//!
+//! A timer for each receive and send would cost more than the small requests it guards. Instead a connection
+//! has an amount of patience, counted in ticks; one task per core takes a tick from each connection that
+//! waits for its peer, and cancels the operation of one that has none left.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use monoio::io::{CancelHandle, Canceller};
+
+use super::Limits;
+use crate::base::limits::{CUT_TIMEOUT_MS, RESPONSE_BUFFERS_SPARE_MAX};
+use crate::base::local::Signal;
+use crate::http::date::{self, IMF_FIXDATE_BYTES};
+use crate::io::TimestampMs;
+
+/// The connections of a core. Clones share it.
+#[derive(Clone)]
+pub struct Connections {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    limits: Limits,
+    members: RefCell<BTreeMap<u64, Rc<Watch>>>,
+    next_number: Cell<u64>,
+    draining: Cell<bool>,
+    ticking: Cell<bool>,
+    /// Raised when a connection ends.
+    departure: Signal,
+    /// The second since the epoch that `Date` was last written for, and what was written.
+    date: Cell<(u64, [u8; IMF_FIXDATE_BYTES])>,
+    spare_buffers: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Connections {
+    pub fn new(limits: Limits) -> Self {
+        let inner = Inner {
+            limits,
+            members: RefCell::default(),
+            next_number: Cell::new(0),
+            draining: Cell::new(false),
+            ticking: Cell::new(false),
+            departure: Signal::default(),
+            date: Cell::new((0, date::imf_fixdate(0))),
+            spare_buffers: RefCell::default(),
+        };
+        Self { inner: Rc::new(inner) }
+    }
+
+    /// Connections being served.
+    pub fn active(&self) -> usize {
+        self.inner.members.borrow().len()
+    }
+
+    /// Begins to end all connections: idle ones at once, others after their current request.
+    pub fn begin_drain(&self) {
+        self.inner.draining.set(true);
+        self.stop_where(|watch| watch.wait.get() == Wait::Request);
+    }
+
+    /// Ends all connections as [`Connections::begin_drain`] does and waits for them; those that are not done
+    /// within `bound` are cut. Returns how many are left even so: their requests wait for something other
+    /// than their peer.
+    pub async fn drain(&self, bound: Duration) -> usize {
+        self.begin_drain();
+        self.departed_within(bound).await;
+        self.stop_where(|_| true);
+        self.departed_within(Duration::from_millis(CUT_TIMEOUT_MS)).await;
+        self.active()
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.inner.draining.get()
+    }
+
+    /// Counts a connection in.
+    pub(super) fn join(&self) -> Membership {
+        let number = self.inner.next_number.get();
+        self.inner.next_number.set(number + 1);
+        let watch = Rc::new(Watch::default());
+        self.inner.members.borrow_mut().insert(number, watch.clone());
+        if !self.inner.ticking.replace(true) {
+            monoio::spawn(self.clone().tick());
+        }
+        Membership { connections: self.clone(), number, watch }
+    }
+
+    /// `Date` of this moment; formatted once a second.
+    pub(super) fn date(&self, now: TimestampMs) -> [u8; IMF_FIXDATE_BYTES] {
+        let (second, date) = self.inner.date.get();
+        if second == now / 1000 {
+            return date;
+        }
+        let date = date::imf_fixdate(now);
+        self.inner.date.set((now / 1000, date));
+        date
+    }
+
+    /// An empty buffer for a response.
+    pub(super) fn take_buffer(&self) -> Vec<u8> {
+        self.inner.spare_buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut spare = self.inner.spare_buffers.borrow_mut();
+        if spare.len() < RESPONSE_BUFFERS_SPARE_MAX {
+            buffer.clear();
+            spare.push(buffer);
+        }
+    }
+
+    /// Takes patience from waiting connections until there are none.
+    async fn tick(self) {
+        loop {
+            monoio::time::sleep(self.inner.limits.tick).await;
+            let members = self.inner.members.borrow();
+            if members.is_empty() {
+                self.inner.ticking.set(false);
+                return;
+            }
+            members.values().for_each(|watch| watch.tick());
+        }
+    }
+
+    fn stop_where(&self, condition: impl Fn(&Watch) -> bool) {
+        for watch in self.inner.members.borrow().values().filter(|watch| condition(watch)) {
+            watch.stopped.set(true);
+            watch.cancel();
+        }
+    }
+
+    /// Waits until no connection is left, at most so long.
+    async fn departed_within(&self, bound: Duration) {
+        let departed = async {
+            while self.active() > 0 {
+                self.inner.departure.wait().await;
+            }
+        };
+        // Whether it came to that is asked of `active`.
+        let _ = monoio::time::timeout(bound, departed).await;
+    }
+}
+
+/// A connection's place among the others, given up when dropped.
+pub(super) struct Membership {
+    pub(super) connections: Connections,
+    number: u64,
+    watch: Rc<Watch>,
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.connections.inner.members.borrow_mut().remove(&self.number);
+        self.connections.inner.departure.raise();
+    }
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Nothing of its peer.
+    #[default]
+    Nothing,
+    /// The first byte of the next request: a drain ends this wait at once.
+    Request,
+    /// The peer's receiving or sending within a request.
+    Peer,
+}
+
+/// Why an operation on a connection failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WireError {
+    /// The peer is gone, or the operation failed.
+    Closed,
+    /// Patience ran out.
+    TimedOut,
+    /// The node stops.
+    Stopped,
+}
+
+/// What the tick task sees of a connection.
+#[derive(Default)]
+struct Watch {
+    wait: Cell<Wait>,
+    /// Ticks left.
+    patience: Cell<u64>,
+    /// What `patience` is renewed to, and the progress in bytes that it takes (0: it is never renewed).
+    granted: Cell<(u64, u64)>,
+    progress: Cell<u64>,
+    timed_out: Cell<bool>,
+    stopped: Cell<bool>,
+    canceller: RefCell<Canceller>,
+}
+
+impl Watch {
+    fn tick(&self) {
+        if self.wait.get() == Wait::Nothing {
+            return;
+        }
+        match self.patience.get() {
+            0 => {
+                self.timed_out.set(true);
+                self.cancel();
+            }
+            left => self.patience.set(left - 1),
+        }
+    }
+
+    fn cancel(&self) {
+        let canceller = self.canceller.take();
+        *self.canceller.borrow_mut() = canceller.cancel();
+    }
+}
+
+impl Membership {
+    /// Gives the peer `timeout` for what is to come, in all the waits together; renewed by each
+    /// `progress_bytes` if that is above 0.
+    pub(super) fn grant(&self, timeout: Duration, progress_bytes: u64) {
+        let tick = self.connections.limits().tick.as_micros().max(1);
+        let ticks = u64::try_from(timeout.as_micros().div_ceil(tick)).unwrap_or(u64::MAX);
+        self.watch.patience.set(ticks);
+        self.watch.granted.set((ticks, progress_bytes));
+        self.watch.progress.set(0);
+    }
+
+    /// Begins a wait: hands out what cancels its operation.
+    pub(super) fn begin(&self, wait: Wait) -> Result<CancelHandle, WireError> {
+        let watch = &self.watch;
+        if watch.stopped.get() || (wait == Wait::Request && self.connections.is_draining()) {
+            return Err(WireError::Stopped);
+        }
+        watch.timed_out.set(false);
+        watch.wait.set(wait);
+        Ok(watch.canceller.borrow().handle())
+    }
+
+    /// Ends a wait with the result of its operation.
+    pub(super) fn end(&self, result: io::Result<usize>) -> Result<usize, WireError> {
+        let watch = &self.watch;
+        watch.wait.set(Wait::Nothing);
+        let Ok(bytes) = result else {
+            return Err(match (watch.stopped.get(), watch.timed_out.get()) {
+                (true, _) => WireError::Stopped,
+                (_, true) => WireError::TimedOut,
+                _ => WireError::Closed,
+            });
+        };
+        let progress = watch.progress.get() + bytes as u64;
+        let (ticks, progress_bytes) = watch.granted.get();
+        let renewed = progress_bytes > 0 && progress >= progress_bytes;
+        if renewed {
+            watch.patience.set(ticks);
+        }
+        watch.progress.set(if renewed { 0 } else { progress });
+        Ok(bytes)
+    }
+}
