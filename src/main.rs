@@ -1,3 +1,24 @@
 //! The `ringcask` command: parses arguments and calls [`ringcask::node`].
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use ringcask::control::cli::Cli;
+
+fn main() -> ExitCode {
+    let environment = |name: &str| std::env::var(name).ok();
+    let settings = match Cli::parse().settings(environment) {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("ringcask: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match ringcask::node::run(settings, environment) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringcask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

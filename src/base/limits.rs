@@ -202,7 +202,6 @@ pub const REFUSALS_PER_CORE_MAX: usize = 64;
 /// beyond it waits a second for its SYN to be repeated.
 pub const LISTEN_BACKLOG: i32 = 4096;
 
-const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 /// Operations of a core's storage ring under way at a time. A drive's queue holds about a thousand; more
 /// here would only wait in the kernel, fewer would leave fast drives idle.
 pub const RING_ENTRIES: u32 = 512;
@@ -216,6 +215,7 @@ pub const SOCKET_RING_ENTRIES: u32 = 1024;
 pub const RING_RETRIES_MAX: u32 = 1000;
 
 const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
+const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(CHECKSUM_CHUNK_BYTES));
 const _: () = assert!(CHECKSUM_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -19,7 +19,8 @@ environment variable, which wins over the file.";
 
 /// S3-compatible object store: one binary, one thread per core, io_uring for everything.
 #[derive(Parser, Debug)]
-#[command(name = "ringcask", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(name = "ringcask", version, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,

@@ -95,8 +95,8 @@ pub struct Layer {
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
 
-    /// Log lines for people or for machines [env: RINGCASK_LOG_FORMAT] [default: human]
-    #[arg(long, value_name = "FORMAT")]
+    /// Log lines for people (human) or for machines (json) [env: RINGCASK_LOG_FORMAT] [default: human]
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     log_format: Option<LogFormat>,
 }
 

@@ -22,6 +22,8 @@ pub enum Phase {
     Draining,
     /// Engines write what shortens the next start.
     Closing,
+    /// Nothing is left to do: calls between cores get no answer any more.
+    Closed,
 }
 
 /// The phase of a node, known to all threads.

@@ -3,7 +3,9 @@
 //! Each ordered pair of cores has a bounded single-producer single-consumer queue of requests, one of
 //! replies and one of connections, so nothing locks. At most `calls_max` calls of a pair are under way;
 //! further ones wait at the caller in order. So a queue of requests or replies of that capacity never
-//! overflows: each of its entries belongs to a call under way.
+//! overflows: each of its entries belongs to a call under way. Whoever answers a call may call a third core
+//! meanwhile, as long as that one answers without calling again: deeper chains could wait for each other in
+//! a circle of full pairs.
 //!
 //! # Waking the receiver
 //!

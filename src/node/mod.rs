@@ -1,6 +1,191 @@
 //! Starts the cores and joins the layers.
+//!
+//! The main thread checks everything that can be refused, opens what all cores share, starts one pinned
+//! thread for each core and then waits: for the cores, which take the phases of [`life`] together, and for
+//! signals. It touches no request.
 
+pub mod core;
 pub mod life;
 pub mod listener;
 pub mod mesh;
 pub mod placement;
+pub mod service;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::base::limits::CONNECTIONS_PER_CORE_MAX;
+use crate::control::data_directory::{self, DataDirectory};
+use crate::control::{Settings, config, credentials, logging};
+use crate::engine::{self, SUPERBLOCK_NAME};
+use crate::ring::runtime;
+
+use self::core::CoreStart;
+use self::life::{Event, Events, Life, Phase};
+use self::placement::Loads;
+
+/// Exit status after a panic, as Rust's own of a main thread that panicked.
+const PANIC_STATUS: i32 = 101;
+
+/// Runs a node until a signal ends it. `environment` looks a variable up.
+///
+/// The process should end when this returns: cores may still have operations in flight.
+///
+/// # Errors
+///
+/// One sentence for the person at the prompt: why the node did not start, or had to stop.
+pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    logging::start(&settings);
+    let mut events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let directories = data_directory::open_all(&settings.data, SUPERBLOCK_NAME)?;
+    let listener = listener::bind(settings.listen)?;
+    let bound = listener.local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+    let (credentials, origin) = credentials::obtain(environment, directories[0].path())?;
+    let endpoint = listener::endpoint(bound);
+    show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
+    raise_open_files();
+    end_process_on_panic();
+
+    let cores = settings.cores;
+    let settings = Arc::new(settings);
+    let shared = prepare(&settings, &directories)?;
+    let ports = mesh::ports(cores);
+    let life = Life::new(ports[0].bells());
+    let loads = Loads::new(cores, CONNECTIONS_PER_CORE_MAX);
+    for (core, ports) in ports.into_iter().enumerate() {
+        let failed = |error: std::io::Error| format!("cannot start core {core}: {error}");
+        let start = CoreStart {
+            core,
+            settings: settings.clone(),
+            credentials: credentials.clone(),
+            shared: shared.clone(),
+            ports,
+            listener: listener.try_clone().map_err(failed)?,
+            loads: loads.clone(),
+            life: life.clone(),
+        };
+        let thread = thread::Builder::new().name(format!("core-{core}"));
+        let config = runtime_config(&settings, &directories, Some(core));
+        let reporter = events.reporter().map_err(failed)?;
+        thread.spawn(move || core::run(start, config, reporter)).map_err(failed)?;
+    }
+    drop(shared);
+    supervise(&mut events, &life, &listener, cores, &endpoint)
+}
+
+/// Follows the cores through the phases. The data directories stay locked until the process ends.
+fn supervise(
+    events: &mut Events,
+    life: &Life,
+    listener: &TcpListener,
+    cores: usize,
+    endpoint: &str,
+) -> Result<(), String> {
+    // Nothing was acknowledged yet, so there is nothing to finish.
+    if wait_for_cores(events, cores)? == Heard::Signal {
+        tracing::info!("stopped while recovering");
+        return Ok(());
+    }
+    life.advance(Phase::Serving);
+    show(&format!("listening on {endpoint}\n"));
+    wait_for_signal(events)?;
+
+    tracing::info!("stopping: finishing requests under way");
+    life.advance(Phase::Draining);
+    listener::shut(listener).map_err(|error| format!("cannot stop listening: {error}"))?;
+    for phase in [Phase::Closing, Phase::Closed] {
+        if wait_for_cores(events, cores)? == Heard::Signal {
+            return Err("stopped at once by a second signal; the next start will replay the log".into());
+        }
+        life.advance(phase);
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    AllCores,
+    Signal,
+}
+
+/// Waits until each core has reported, or a signal comes.
+fn wait_for_cores(events: &mut Events, cores: usize) -> Result<Heard, String> {
+    for _ in 0..cores {
+        match next(events)? {
+            Event::Signal => return Ok(Heard::Signal),
+            Event::Core(core, report) => report.map_err(|why| format!("core {core}: {why}"))?,
+        }
+    }
+    Ok(Heard::AllCores)
+}
+
+fn wait_for_signal(events: &mut Events) -> Result<(), String> {
+    match next(events)? {
+        Event::Signal => Ok(()),
+        Event::Core(core, Err(why)) => Err(format!("core {core}: {why}")),
+        Event::Core(core, Ok(())) => Err(format!("core {core} stopped without a reason")),
+    }
+}
+
+fn next(events: &mut Events) -> Result<Event, String> {
+    events.wait().map_err(|error| format!("cannot wait for signals: {error}"))
+}
+
+fn prepare(settings: &Settings, directories: &[DataDirectory]) -> Result<Arc<engine::Shared>, String> {
+    let cores = settings.cores;
+    let config = runtime_config(settings, directories, None);
+    runtime::run(config, move |host| async move { engine::prepare(&host, cores).await })
+        .map_err(|error| error.to_string())?
+        .map_err(|error| format!("cannot open the data: {error}"))
+}
+
+/// The runtime of a core, on its CPU; or one on no particular CPU.
+fn runtime_config(
+    settings: &Settings,
+    directories: &[DataDirectory],
+    core: Option<usize>,
+) -> runtime::Config {
+    let cpus = config::cpus();
+    runtime::Config {
+        arena_bytes: settings.arena_bytes,
+        directories: directories.iter().map(|directory| directory.path().to_owned()).collect(),
+        // More cores than CPUs share them.
+        cores: settings.cores,
+        cpu: core.map(|core| cpus[core % cpus.len()]),
+        ..runtime::Config::default()
+    }
+}
+
+/// Prints to standard output. Nobody may listen there, which is no reason to fail.
+fn show(text: &str) {
+    let mut out = std::io::stdout();
+    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}
+
+/// Connections and data files need more descriptors than the soft limit of 1,024 that shells give.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the limit of open files to its maximum: {error}");
+    }
+}
+
+/// A panic on any thread ends the process before it unwinds: a node with a core less would answer for a part
+/// of its keys only, and buffers of operations in flight must not be freed.
+fn end_process_on_panic() {
+    let show = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        show(panic);
+        let name = thread::current().name().unwrap_or("?").to_owned();
+        eprintln!("ringcask: thread {name} failed by a defect of ringcask; the node stops");
+        std::process::exit(PANIC_STATUS);
+    }));
+}

@@ -7,6 +7,7 @@
 //! like a packet does.
 //!
 //! - [`runtime`] starts and ends a core.
+//! - [`socket`] lets a socket leave it.
 //! - `host` is the core as seen by its code: [`RingHost`].
 //! - `disk` turns [`crate::io::Disk`] into kernel operations: [`RingDisk`].
 //! - `queue` submits operations and keeps what they use alive until the kernel is done with it.
@@ -18,6 +19,7 @@ mod disk;
 mod host;
 mod queue;
 pub mod runtime;
+pub mod socket;
 #[cfg(test)]
 mod tests;
 mod wakeup;

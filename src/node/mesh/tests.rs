@@ -217,3 +217,68 @@ fn tens_of_thousands_of_calls_between_four_threads_are_all_answered() {
         thread.unwrap().join().unwrap();
     }
 }
+
+#[test]
+fn calls_wake_cores_that_sleep_in_the_real_runtime() {
+    use crate::io::Host;
+    use crate::ring::runtime::{self, Config};
+    use std::sync::mpsc;
+
+    const CALLS: u64 = 500;
+    let config = || Config { arena_bytes: 1 << 20, cores: 2, ..Config::default() };
+    let mut ports = ports_of::<u64, u64, u64>(2, 4, 1).into_iter();
+    let (caller, answerer) = (ports.next().unwrap(), ports.next().unwrap());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sender, outcome) = mpsc::channel();
+
+    let stopped = stop.clone();
+    let answering = thread::Builder::new().spawn(move || {
+        runtime::run(config(), async move |host| {
+            let exchange = Exchange::new(answerer, || STOPPING);
+            let ended = crate::base::local::Signal::default();
+            let (hook_exchange, hook_host, hook_ended) = (exchange.clone(), host.clone(), ended.clone());
+            let look = move || {
+                hook_exchange.receive(|delivery| {
+                    if let Delivery::Request(caller, message) = delivery {
+                        let exchange = hook_exchange.clone();
+                        hook_host.spawn(async move { exchange.reply(caller, message + 1) });
+                    }
+                });
+                hook_ended.raise();
+            };
+            let wakeup = host.wakeup();
+            exchange.connect(move || wakeup.wake());
+            look();
+            host.on_wake(Rc::new(look));
+            loop {
+                let wait = ended.wait();
+                if stopped.load(Ordering::Acquire) {
+                    break;
+                }
+                wait.await;
+            }
+        })
+    });
+    let calling = thread::Builder::new().spawn(move || {
+        let bells = caller.bells();
+        let result = runtime::run(config(), async move |host| {
+            let exchange = Exchange::new(caller, || STOPPING);
+            let hook = exchange.clone();
+            host.on_wake(Rc::new(move || hook.receive(|_| {})));
+            let wakeup = host.wakeup();
+            exchange.connect(move || wakeup.wake());
+            exchange.receive(|_| {});
+            let mut replies = Vec::new();
+            for message in 0..CALLS {
+                replies.push(exchange.call(1, message).await);
+            }
+            replies
+        });
+        stop.store(true, Ordering::Release);
+        bells[1].ring();
+        sender.send(result.unwrap()).unwrap();
+    });
+    assert_eq!(outcome.recv().unwrap(), (1..=CALLS).collect::<Vec<_>>());
+    calling.unwrap().join().unwrap();
+    answering.unwrap().join().unwrap().unwrap();
+}
