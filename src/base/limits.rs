@@ -175,7 +175,8 @@ pub const ARENA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes of a configuration file: it is read whole. All settings together need less than 4 KiB.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Free bytes of the drive under a new data directory: less would not hold a core's first log segment.
+/// Free bytes of the drive under a new data directory, beside the first log segments of its cores: what the
+/// first objects and checkpoints need.
 pub const NEW_DIRECTORY_BYTES_FREE_MIN: u64 = 64 * 1024 * 1024;
 
 /// Calls under way from one core to another. They bound the queue of each pair of cores; with more, latency

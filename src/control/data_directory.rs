@@ -10,7 +10,6 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::credentials;
-use crate::base::limits::NEW_DIRECTORY_BYTES_FREE_MIN;
 
 /// Name of the file whose lock says that a node uses the directory; it holds that node's process id.
 pub const LOCK_NAME: &str = "ringcask.lock";
@@ -30,12 +29,12 @@ impl DataDirectory {
 }
 
 /// Makes, checks and locks all data directories, in the order given. A directory is ours if it holds a file
-/// named `mark`, and may become ours if it is empty.
+/// named `mark`, and may become ours if it is empty and its drive has `bytes_free_min` left.
 ///
 /// # Errors
 ///
 /// One sentence for the person at the prompt, naming the directory.
-pub fn open_all(paths: &[PathBuf], mark: &str) -> Result<Vec<DataDirectory>, String> {
+pub fn open_all(paths: &[PathBuf], mark: &str, bytes_free_min: u64) -> Result<Vec<DataDirectory>, String> {
     let mut seen = HashMap::new();
     let mut directories = Vec::with_capacity(paths.len());
     for path in paths {
@@ -49,7 +48,7 @@ pub fn open_all(paths: &[PathBuf], mark: &str) -> Result<Vec<DataDirectory>, Str
             let (one, two) = (other.display(), path.display());
             return Err(format!("--data names the same directory twice: {one} and {two}"));
         }
-        directories.push(open(path, mark)?);
+        directories.push(open(path, mark, bytes_free_min)?);
     }
     Ok(directories)
 }
@@ -61,7 +60,7 @@ fn make(path: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn open(path: &Path, mark: &str) -> Result<DataDirectory, String> {
+fn open(path: &Path, mark: &str, bytes_free_min: u64) -> Result<DataDirectory, String> {
     let shown = path.display();
     let cannot = |error: std::io::Error| format!("cannot use the data directory {shown}: {error}");
     // Before the lock file is made, so that a directory of somebody else's stays untouched.
@@ -77,12 +76,12 @@ fn open(path: &Path, mark: &str) -> Result<DataDirectory, String> {
         Owner::Nobody => {
             let space = rustix::fs::statvfs(&path).map_err(|errno| cannot(errno.into()))?;
             let free = space.f_bavail.saturating_mul(space.f_frsize);
-            if free < NEW_DIRECTORY_BYTES_FREE_MIN {
+            if free < bytes_free_min {
                 return Err(format!(
                     "the drive of the new data directory {shown} is full: {} MiB are free, \
                      {} MiB are needed to begin",
                     free >> 20,
-                    NEW_DIRECTORY_BYTES_FREE_MIN >> 20,
+                    bytes_free_min.div_ceil(1 << 20),
                 ));
             }
         }
@@ -162,14 +161,14 @@ mod tests {
     const MARK: &str = "mark";
 
     fn refusal(paths: &[PathBuf]) -> String {
-        open_all(paths, MARK).unwrap_err()
+        open_all(paths, MARK, 0).unwrap_err()
     }
 
     #[test]
     fn a_missing_directory_is_made_for_the_owner_alone() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("deep/data");
-        let directories = open_all(std::slice::from_ref(&path), MARK).unwrap();
+        let directories = open_all(std::slice::from_ref(&path), MARK, 0).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
         assert_eq!(directories[0].path(), fs::canonicalize(&path).unwrap());
     }
@@ -178,12 +177,12 @@ mod tests {
     fn a_directory_in_use_is_refused_with_the_process_that_has_it() {
         let parent = tempfile::tempdir().unwrap();
         let paths = [parent.path().to_owned()];
-        let held = open_all(&paths, MARK).unwrap();
+        let held = open_all(&paths, MARK, 0).unwrap();
         let error = refusal(&paths);
         assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
         assert!(error.contains(parent.path().to_str().unwrap()), "{error}");
         drop(held);
-        open_all(&paths, MARK).unwrap();
+        open_all(&paths, MARK, 0).unwrap();
     }
 
     #[test]
@@ -201,10 +200,10 @@ mod tests {
         fs::create_dir(directory.path().join("lost+found")).unwrap();
         fs::write(directory.path().join(credentials::FILE_NAME), "").unwrap();
         fs::write(directory.path().join(LOCK_NAME), "77").unwrap();
-        open_all(&[directory.path().to_owned()], MARK).unwrap();
+        open_all(&[directory.path().to_owned()], MARK, 0).unwrap();
         fs::write(directory.path().join("segment"), "").unwrap();
         fs::write(directory.path().join(MARK), "").unwrap();
-        open_all(&[directory.path().to_owned()], MARK).unwrap();
+        open_all(&[directory.path().to_owned()], MARK, 0).unwrap();
     }
 
     #[test]
@@ -212,6 +211,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let error = refusal(&[directory.path().to_owned(), directory.path().join(".")]);
         assert!(error.contains("twice"), "{error}");
+    }
+
+    #[test]
+    fn a_new_directory_on_a_full_drive_is_refused_and_an_old_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let paths = [directory.path().to_owned()];
+        let error = open_all(&paths, MARK, u64::MAX).unwrap_err();
+        assert!(error.contains("is full") && error.contains("MiB are free"), "{error}");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        fs::write(directory.path().join(MARK), "").unwrap();
+        open_all(&paths, MARK, u64::MAX).unwrap();
     }
 
     #[test]

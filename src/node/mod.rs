@@ -18,7 +18,7 @@ use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::base::limits::CONNECTIONS_PER_CORE_MAX;
+use crate::base::limits::{CONNECTIONS_PER_CORE_MAX, NEW_DIRECTORY_BYTES_FREE_MIN};
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::{Settings, config, credentials, logging};
 use crate::engine::{self, SUPERBLOCK_NAME};
@@ -41,7 +41,7 @@ const PANIC_STATUS: i32 = 101;
 pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     logging::start(&settings);
     let mut events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let directories = data_directory::open_all(&settings.data, SUPERBLOCK_NAME)?;
+    let directories = data_directory::open_all(&settings.data, SUPERBLOCK_NAME, bytes_free_min(&settings))?;
     let listener = listener::bind(settings.listen)?;
     let bound = listener.local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
     let (credentials, origin) = credentials::obtain(environment, directories[0].path())?;
@@ -51,6 +51,13 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     end_process_on_panic();
 
     let cores = settings.cores;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        cores,
+        region = settings.region,
+        data = ?settings.data,
+        "starting on {bound}",
+    );
     let settings = Arc::new(settings);
     let shared = prepare(&settings, &directories)?;
     let ports = mesh::ports(cores);
@@ -75,6 +82,12 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     }
     drop(shared);
     supervise(&mut events, &life, &listener, cores, &endpoint)
+}
+
+/// What a new drive must have left: each of its cores begins with a log segment that is written once.
+fn bytes_free_min(settings: &Settings) -> u64 {
+    let cores_of_drive = settings.cores.div_ceil(settings.data.len()) as u64;
+    NEW_DIRECTORY_BYTES_FREE_MIN + cores_of_drive * engine::Options::default().log_segment_bytes
 }
 
 /// Follows the cores through the phases. The data directories stay locked until the process ends.
