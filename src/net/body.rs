@@ -62,8 +62,7 @@ impl Body {
         };
         self.expects_continue = expects_continue;
         self.failure = None;
-        let limits = self.wire.member.connections.limits();
-        self.wire.member.grant(limits.body_timeout, limits.progress_bytes_min);
+        self.wire.member.grant(|allowances| allowances.body);
     }
 
     /// Bytes declared by `Content-Length`; `None` for chunked transfer coding. 0 if there is no body.

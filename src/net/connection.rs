@@ -104,8 +104,7 @@ impl<S: Service> Connection<S> {
                 Outcome::Done
             }
             (_, Remainder::Bytes(count)) => {
-                let limits = wire.member.connections.limits();
-                wire.member.grant(limits.body_timeout, limits.progress_bytes_min);
+                wire.member.grant(|allowances| allowances.body);
                 if wire.discard(count).await.is_ok() { Outcome::Next } else { Outcome::Done }
             }
             (_, Remainder::None | Remainder::Unknown) => Outcome::Next,
@@ -115,9 +114,8 @@ impl<S: Service> Connection<S> {
     /// Waits for the next head.
     async fn read_head(&mut self) -> Result<(Head, Framing), NoRequest> {
         let wire = &mut self.body.wire;
-        let limits = *wire.member.connections.limits();
         let mut begun = !wire.unread().is_empty();
-        wire.member.grant(if begun { limits.head_timeout } else { limits.idle_timeout }, 0);
+        wire.member.grant(|allowances| if begun { allowances.head } else { allowances.idle });
         loop {
             if begun && let Some((head, consumed)) = self.parser.parse(wire.unread()).map_err(refused)? {
                 wire.skip(consumed);
@@ -129,7 +127,7 @@ impl<S: Service> Connection<S> {
                 Ok(0) => return Err(NoRequest::Ended),
                 Ok(_) if !begun => {
                     begun = true;
-                    wire.member.grant(limits.head_timeout, 0);
+                    wire.member.grant(|allowances| allowances.head);
                 }
                 Ok(_) => {}
                 Err(WireError::TimedOut) if begun => return Err(NoRequest::Refused(Refusal::TimedOut)),

@@ -26,6 +26,7 @@ pub struct Connections {
 
 struct Inner {
     limits: Limits,
+    allowances: Allowances,
     members: RefCell<BTreeMap<u64, Rc<Watch>>>,
     next_number: Cell<u64>,
     draining: Cell<bool>,
@@ -40,6 +41,7 @@ struct Inner {
 impl Connections {
     pub fn new(limits: Limits) -> Self {
         let inner = Inner {
+            allowances: Allowances::new(&limits),
             limits,
             members: RefCell::default(),
             next_number: Cell::new(0),
@@ -76,6 +78,10 @@ impl Connections {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.inner.limits
+    }
+
+    pub(super) fn allowances(&self) -> &Allowances {
+        &self.inner.allowances
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -150,6 +156,40 @@ impl Connections {
     }
 }
 
+/// How long a peer may keep its connection waiting.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Allowance {
+    ticks: u64,
+    /// Progress that renews it; 0 if nothing does.
+    progress_bytes: u64,
+}
+
+/// The limits in ticks, one for each thing that a peer is waited for.
+pub(super) struct Allowances {
+    pub(super) head: Allowance,
+    pub(super) idle: Allowance,
+    pub(super) body: Allowance,
+    pub(super) send: Allowance,
+    pub(super) linger: Allowance,
+}
+
+impl Allowances {
+    fn new(limits: &Limits) -> Self {
+        let tick = limits.tick.as_micros().max(1);
+        let ticks = |timeout: Duration| u64::try_from(timeout.as_micros().div_ceil(tick)).unwrap_or(u64::MAX);
+        let once = |timeout| Allowance { ticks: ticks(timeout), progress_bytes: 0 };
+        let renewed =
+            |timeout| Allowance { ticks: ticks(timeout), progress_bytes: limits.progress_bytes_min };
+        Self {
+            head: once(limits.head_timeout),
+            idle: once(limits.idle_timeout),
+            body: renewed(limits.body_timeout),
+            send: renewed(limits.send_timeout),
+            linger: once(limits.linger_timeout),
+        }
+    }
+}
+
 /// A connection's place among the others, given up when dropped.
 pub(super) struct Membership {
     pub(super) connections: Connections,
@@ -193,8 +233,9 @@ struct Watch {
     wait: Cell<Wait>,
     /// Ticks left.
     patience: Cell<u64>,
-    /// What `patience` is renewed to, and the progress in bytes that it takes (0: it is never renewed).
-    granted: Cell<(u64, u64)>,
+    /// What `patience` began with.
+    granted: Cell<Allowance>,
+    /// Bytes since `patience` was granted or renewed.
     progress: Cell<u64>,
     timed_out: Cell<bool>,
     stopped: Cell<bool>,
@@ -222,13 +263,11 @@ impl Watch {
 }
 
 impl Membership {
-    /// Gives the peer `timeout` for what is to come, in all the waits together; renewed by each
-    /// `progress_bytes` if that is above 0.
-    pub(super) fn grant(&self, timeout: Duration, progress_bytes: u64) {
-        let tick = self.connections.limits().tick.as_micros().max(1);
-        let ticks = u64::try_from(timeout.as_micros().div_ceil(tick)).unwrap_or(u64::MAX);
-        self.watch.patience.set(ticks);
-        self.watch.granted.set((ticks, progress_bytes));
+    /// Gives the peer time for what is to come, in all the waits together.
+    pub(super) fn grant(&self, choose: impl Fn(&Allowances) -> Allowance) {
+        let allowance = choose(self.connections.allowances());
+        self.watch.patience.set(allowance.ticks);
+        self.watch.granted.set(allowance);
         self.watch.progress.set(0);
     }
 
@@ -255,10 +294,10 @@ impl Membership {
             });
         };
         let progress = watch.progress.get() + bytes as u64;
-        let (ticks, progress_bytes) = watch.granted.get();
-        let renewed = progress_bytes > 0 && progress >= progress_bytes;
+        let granted = watch.granted.get();
+        let renewed = granted.progress_bytes > 0 && progress >= granted.progress_bytes;
         if renewed {
-            watch.patience.set(ticks);
+            watch.patience.set(granted.ticks);
         }
         watch.progress.set(if renewed { 0 } else { progress });
         Ok(bytes)

@@ -31,7 +31,7 @@ pub(super) struct Context {
 /// Sends a response.
 pub(super) async fn respond(wire: &mut Wire, response: Response, context: Context) -> Result<(), Cut> {
     let connections = wire.member.connections.clone();
-    wire.member.grant(connections.limits().send_timeout, connections.limits().progress_bytes_min);
+    wire.member.grant(|allowances| allowances.send);
     let mut out = connections.take_buffer();
     response.write_head(&mut out, &connections.date(context.now), context.persistence);
     let bodiless = context.head_only || !response.may_have_body();

@@ -163,9 +163,8 @@ impl Wire {
     /// drops what the peer still sends until it ends too, within the limits. Closing with unread bytes would
     /// reset the connection, and the peer's system would throw away what it had received.
     pub(super) async fn linger(&mut self) {
-        let limits = self.member.connections.limits();
-        let bytes_max = limits.linger_bytes_max;
-        self.member.grant(limits.linger_timeout, 0);
+        let bytes_max = self.member.connections.limits().linger_bytes_max;
+        self.member.grant(|allowances| allowances.linger);
         if self.transport.end_writing().await.is_err() {
             return;
         }
