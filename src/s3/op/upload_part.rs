@@ -12,14 +12,13 @@ use crate::s3::error::S3Error;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
-use crate::s3::{body, unsupported};
+use crate::s3::body;
 
 pub async fn run<H: Host, I: Incoming>(
     service: &S3Service<H>,
     mut request: Authorized,
     body: &mut I,
 ) -> Result<Response, S3Error> {
-    unsupported::check(&request)?;
     let bucket = service.bucket(&request)?;
     let target = Target::read(&request)?;
     let key = request.key.clone();
