@@ -214,6 +214,29 @@ pub const SOCKET_RING_ENTRIES: u32 = 1024;
 /// How often, a millisecond apart, a file operation is tried again that the kernel had no resources for
 /// (EAGAIN). Longer would hide a drive that hangs, shorter would fail under passing memory pressure.
 pub const RING_RETRIES_MAX: u32 = 1000;
+/// Records waiting for the log of a core, in bytes: what arrives during one slow write of the drive. Beyond
+/// it, writers wait.
+pub const LOG_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Writes of one upload in flight: enough to keep a fast drive busy while the next buffer fills. More holds
+/// buffers that other uploads could use.
+pub const UPLOAD_WRITES_MAX: usize = 4;
+
+/// Reads of one download in flight or waiting to be sent.
+pub const READ_AHEAD_BUFFERS: usize = 3;
+
+/// Open segment files that a core keeps at hand. Each costs a descriptor; opening one again costs some
+/// microseconds.
+pub const OPEN_FILES_MAX: usize = 512;
+
+/// Checksum blocks of extents that a core keeps at hand (about 4 KiB each at most).
+pub const EXTENT_TRAILERS_MAX: usize = 2048;
+
+/// Checkpoints kept of each core: if the newest is damaged, the one before and more log will do.
+pub const CHECKPOINTS_KEPT: usize = 2;
+
+/// Index entries that a checkpoint or another long walk handles before it lets the core do something else.
+pub const WALK_STEP_ENTRIES: usize = 512;
 
 const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);

@@ -6,238 +6,60 @@
 //!
 //! The engine is generic over [`Host`]: the same code runs on io_uring and on the simulated disk. It knows
 //! no S3 error codes, no XML and no headers' meaning.
+//!
+//! This file is the facade: what a core does for the request at hand. What it does as the owner of keys is
+//! in `shard.rs`, and as the keeper of the table of buckets in `buckets.rs`.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+mod buckets;
+mod checkpoint;
+mod extent;
+pub mod format;
+mod gc;
+mod index;
+mod listing;
+mod locks;
+mod log;
+mod message;
+mod object;
+mod recovery;
+mod shard;
+mod shared;
+mod types;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::base::checksum::Checksum;
 use crate::base::etag::ETag;
-use crate::io::{Chunk, Host, TimestampMs};
+use crate::base::limits::{EXTENT_TRAILERS_MAX, INLINE_BYTES_MAX, OPEN_FILES_MAX};
+use crate::base::local::Signal;
+use crate::io::{Disk, Host, OpenMode};
+use extent::Extents;
+use format::record::{ObjectPut, PartPut, StoredPayload};
+use format::segment::ExtentTrailer;
+use format::{ExtentId, FileName, Location, Slice};
+use index::Index;
+use locks::Locks;
+use log::{Log, Urgency, error_of};
+use message::{Answer, Request};
+use shared::Readers;
 
-/// Identifies a bucket over its life; a bucket made again under the same name gets another one.
-pub type BucketId = u64;
+pub use extent::reader::PayloadReader;
+pub use extent::writer::PayloadWriter;
+pub use message::{Message, Reply};
+pub use object::{Object, Payload};
+pub use recovery::{OpenError, prepare};
+pub use shared::Shared;
+pub use types::*;
 
-/// A bucket, as every core caches it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bucket {
-    pub id: BucketId,
-    pub name: String,
-    pub created: TimestampMs,
-    /// Opaque settings by name; who uses them (s3/) gives them their meaning.
-    pub settings: BTreeMap<String, Vec<u8>>,
-}
-
-/// What a bucket holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub objects: u64,
-    pub bytes: u64,
-}
-
-/// Headers kept with an object: lower-case name and value, in order.
-pub type Headers = Vec<(String, Vec<u8>)>;
-
-/// What is stored about an object beside its payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attributes {
-    pub etag: ETag,
-    pub checksum: Option<Checksum>,
-    pub headers: Headers,
-}
-
-/// A part of a completed multipart object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectPart {
-    pub number: u16,
-    pub bytes: u64,
-    pub checksum: Option<Checksum>,
-}
-
-/// What must hold of the current object for a change to happen; decided by the owner core together with
-/// the change, so that concurrent conditional changes have one winner.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Condition {
-    /// `If-None-Match: *`: nothing is there.
-    pub absent: bool,
-    /// `If-Match`: the current object matches.
-    pub matches: Option<ETagMatch>,
-    /// `x-amz-if-match-size` of a delete.
-    pub size: Option<u64>,
-    /// `x-amz-if-match-last-modified-time` of a delete, at whole seconds.
-    pub modified_seconds: Option<u64>,
-}
-
-/// An `If-Match` value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ETagMatch {
-    /// `*`: any object.
-    Any,
-    OneOf(Vec<ETag>),
-}
-
-/// Why an operation did not happen. What the caller can do differs for each; nothing was changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EngineError {
-    /// The bucket does not exist (any more).
-    NoSuchBucket,
-    /// CreateBucket of a name that exists.
-    BucketExists,
-    /// DeleteBucket of a bucket that holds objects.
-    BucketNotEmpty,
-    /// The multipart upload does not exist (any more).
-    NoSuchUpload,
-    /// A part named by CompleteMultipartUpload is not there, or not with this ETag.
-    InvalidPart,
-    /// [`Condition::matches`] (or size, time) was asked of a key that holds nothing.
-    ConditionOnMissing,
-    /// A [`Condition`] does not hold.
-    ConditionFailed,
-    /// The drive is full, up to the reserve for deletes.
-    Full,
-    /// Too much is waiting: try again later.
-    Busy,
-    /// The drive failed, or its log did before: this core's part of the node takes no more changes.
-    Failed(String),
-    /// Stored bytes do not match their checksum; file and offset are named.
-    Corrupt(String),
-    /// The node is shutting down.
-    Stopping,
-}
-
-impl std::fmt::Display for EngineError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSuchBucket => out.write_str("the bucket does not exist"),
-            Self::BucketExists => out.write_str("a bucket of that name exists"),
-            Self::BucketNotEmpty => out.write_str("the bucket holds objects"),
-            Self::NoSuchUpload => out.write_str("the multipart upload does not exist"),
-            Self::InvalidPart => out.write_str("a part is not there with that ETag"),
-            Self::ConditionOnMissing => out.write_str("a condition names an object that does not exist"),
-            Self::ConditionFailed => out.write_str("a condition does not hold"),
-            Self::Full => out.write_str("the drive is full"),
-            Self::Busy => out.write_str("too much is waiting"),
-            Self::Failed(why) => write!(out, "the drive failed: {why}"),
-            Self::Corrupt(what) => write!(out, "stored bytes are damaged: {what}"),
-            Self::Stopping => out.write_str("the node is shutting down"),
-        }
-    }
-}
-
-impl std::error::Error for EngineError {}
-
-/// The result of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Committed {
-    pub modified: TimestampMs,
-    pub etag: ETag,
-}
-
-/// What a listing shows of an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedObject {
-    pub key: Vec<u8>,
-    pub bytes: u64,
-    pub etag: ETag,
-    pub modified: TimestampMs,
-    /// Algorithm and kind of the stored checksum, without its value.
-    pub checksum: Option<(crate::base::checksum::ChecksumAlgorithm, crate::base::checksum::ChecksumKind)>,
-}
-
-/// What a listing asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListQuery {
-    pub prefix: Vec<u8>,
-    /// Keys that contain it after the prefix are folded into a common prefix; empty for none. It may be of
-    /// any length.
-    pub delimiter: Vec<u8>,
-    /// Only what sorts after this. If it ends with the delimiter and is a common prefix (a marker that a
-    /// previous page returned), everything under it is skipped.
-    pub after: Vec<u8>,
-    /// Entries at most, objects and common prefixes counted together.
-    pub count_max: usize,
-}
-
-/// A page of a listing; `objects` and `common_prefixes` are each in byte order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListPage {
-    pub objects: Vec<ListedObject>,
-    pub common_prefixes: Vec<Vec<u8>>,
-    /// Whether more follows, after `next`.
-    pub truncated: bool,
-    /// The last key or common prefix of the page.
-    pub next: Vec<u8>,
-}
-
-/// Identifies a multipart upload.
-pub type UploadId = [u8; 16];
-
-/// A multipart upload in progress.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upload {
-    pub key: Vec<u8>,
-    pub id: UploadId,
-    pub initiated: TimestampMs,
-    /// Headers of the object to be, with whatever else s3/ wants to remember (under names of its own).
-    pub headers: Headers,
-}
-
-/// An uploaded part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    pub number: u16,
-    pub bytes: u64,
-    pub etag: ETag,
-    pub checksum: Option<Checksum>,
-    pub modified: TimestampMs,
-}
-
-/// What ListMultipartUploads asks for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UploadQuery {
-    pub prefix: Vec<u8>,
-    pub delimiter: Vec<u8>,
-    /// Only keys after this one, or with `upload_after` also later uploads of this key.
-    pub key_after: Vec<u8>,
-    pub upload_after: Option<UploadId>,
-    pub count_max: usize,
-}
-
-/// A page of ListMultipartUploads, in order of key and then upload id.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UploadPage {
-    pub uploads: Vec<Upload>,
-    pub common_prefixes: Vec<Vec<u8>>,
-    pub truncated: bool,
-    pub next_key: Vec<u8>,
-    pub next_upload: Option<UploadId>,
-}
-
-/// What CompleteMultipartUpload turns into an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Completion {
-    /// Parts in ascending order, each as the client named it.
-    pub parts: Vec<(u16, ETag)>,
-    pub attributes: Attributes,
-    pub condition: Condition,
-}
-
-/// A request of one core's engine to another's. Opaque to who carries it.
-#[derive(Debug)]
-pub struct Message {}
-
-/// The answer to a [`Message`].
-#[derive(Debug)]
-pub struct Reply {}
-
-impl Reply {
-    /// What a caller gets when the core it asked is gone.
-    pub fn stopping() -> Self {
-        Self {}
-    }
-}
+/// Name of the file that marks a drive's directory as ours; a directory without it must be empty.
+pub const SUPERBLOCK_NAME: &str = "ringcask.superblock";
 
 /// Carries messages between the cores of a node: bounded, in order for each pair of cores.
 pub trait Mesh: 'static {
@@ -249,15 +71,15 @@ pub trait Mesh: 'static {
 
     /// Has [`Engine::handle`] of core `to` (never `me`) answer `message`. Waits while too many calls to
     /// that core are under way.
-    fn call(&self, to: usize, message: Message) -> std::pin::Pin<Box<dyn Future<Output = Reply>>>;
+    fn call(&self, to: usize, message: Message) -> Pin<Box<dyn Future<Output = Reply>>>;
 }
 
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Length of a log segment.
+    /// Length of a log segment, at most; less on small drives.
     pub log_segment_bytes: u64,
-    /// Length of a data segment.
+    /// Length of a data segment, at most; less on small drives.
     pub data_segment_bytes: u64,
     /// A checkpoint is written after this much log.
     pub checkpoint_log_bytes: u64,
@@ -276,107 +98,186 @@ impl Default for Options {
     }
 }
 
-/// State that all cores of a node share: atomics only.
-#[derive(Debug)]
-pub struct Shared {}
-
-/// Why a node's data cannot be opened.
-#[derive(Debug)]
-pub enum OpenError {
-    /// The drives do not belong together, are of another format version, or are incomplete.
-    Foreign(String),
-    /// The data is damaged: file and offset are named.
-    Corrupt(String),
-    Io(std::io::Error),
+/// One core's engine; clones share it.
+pub struct Engine<H: Host> {
+    inner: Rc<Inner<H>>,
 }
 
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Foreign(why) | Self::Corrupt(why) => out.write_str(why),
-            Self::Io(error) => error.fmt(out),
-        }
+impl<H: Host> Clone for Engine<H> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
     }
 }
 
-impl std::error::Error for OpenError {}
-
-/// Name of the file that marks a drive's directory as ours; a directory without it must be empty.
-pub const SUPERBLOCK_NAME: &str = "ringcask.superblock";
-
-/// Reads or makes the superblocks of all drives for a node of `cores` cores. Once for each start, on any
-/// one thread, before the engines are made.
-#[allow(unused_variables, clippy::unused_async)]
-pub async fn prepare<H: Host>(host: &H, cores: usize) -> Result<std::sync::Arc<Shared>, OpenError> {
-    unimplemented!()
+struct Inner<H: Host> {
+    host: H,
+    mesh: Rc<dyn Mesh>,
+    shared: Arc<Shared>,
+    options: Options,
+    /// This core's drive among the host's.
+    drive: usize,
+    identity: log::Identity,
+    index: Rc<RefCell<Index>>,
+    log: Log<H>,
+    extents: Extents<H>,
+    locks: Locks,
+    readers: Readers,
+    buckets: RefCell<buckets::Table>,
+    /// Small objects as they stand in the log.
+    cache: Rc<RefCell<RecordCache>>,
+    trailers: RefCell<quick_cache::unsync::Cache<ExtentId, Rc<ExtentTrailer>>>,
+    files: RefCell<Files<H>>,
+    /// References to give back, by owner core.
+    releases: Rc<RefCell<Vec<Vec<ExtentId>>>>,
+    release_work: Signal,
+    recovered: Cell<bool>,
+    recovered_signal: Signal,
+    /// Cores that have sent all their references while recovering.
+    references_ended: Cell<usize>,
+    stopping: Cell<bool>,
+    checkpoint: checkpoint::State,
 }
 
-/// One core's engine; clones share it.
-pub struct Engine<H: Host> {
-    inner: Rc<H>,
+type RecordCache = quick_cache::unsync::Cache<Location, Arc<ObjectPut>, RecordWeight>;
+
+/// Weighs a cached record by the memory it holds.
+#[derive(Clone)]
+struct RecordWeight;
+
+impl quick_cache::Weighter<Location, Arc<ObjectPut>> for RecordWeight {
+    fn weight(&self, location: &Location, put: &Arc<ObjectPut>) -> u64 {
+        const OVERHEAD_BYTES: u64 = 256;
+        OVERHEAD_BYTES + u64::from(location.length) + 20 * put.parts.len() as u64
+    }
 }
 
-/// An object as it was when it was looked up. While it is held, its payload stays readable, whatever is
-/// deleted or overwritten meanwhile.
-pub struct Object<H: Host> {
-    _engine: Engine<H>,
-    pub bytes: u64,
-    pub modified: TimestampMs,
-    pub attributes: Attributes,
-    /// Parts of a multipart object in ascending order; empty for an object that was put whole.
-    pub parts: Vec<ObjectPart>,
+/// Keys to delete, each with what must hold of it.
+type KeyConditions = Vec<(Vec<u8>, Condition)>;
+
+/// Open segment files, oldest first out.
+struct Files<H: Host> {
+    open: HashMap<FileName, OpenFile<H>>,
+    order: VecDeque<FileName>,
 }
 
-/// Payload that was written durably and belongs to no object yet. Dropping it frees its space.
-pub struct Payload<H: Host> {
-    _engine: Engine<H>,
-}
+type OpenFile<H> = (<H as Host>::Disk, <<H as Host>::Disk as Disk>::File);
 
-/// Receives the payload of one upload or part on the accepting core.
-pub struct PayloadWriter<H: Host> {
-    _engine: Engine<H>,
-}
-
-/// Reads a range of an object, verified against the stored checksums.
-pub struct PayloadReader<H: Host> {
-    _engine: Engine<H>,
-}
-
-#[allow(unused_variables, clippy::unused_async)]
 impl<H: Host> Engine<H> {
     /// Makes an engine that does not know its data yet. From here on messages of other cores may come.
-    pub fn new(host: H, mesh: Rc<dyn Mesh>, shared: std::sync::Arc<Shared>, options: Options) -> Self {
-        unimplemented!()
+    pub fn new(host: H, mesh: Rc<dyn Mesh>, shared: Arc<Shared>, options: Options) -> Self {
+        let me = mesh.me();
+        let drive = me % host.disks().len();
+        let disk = host.disks()[drive].clone();
+        let options = fit_to_drive(options, &disk);
+        let identity = log::Identity {
+            node: shared.node,
+            generation: shared.generation,
+            shard: me as u32,
+            epoch: shared.epoch,
+            cores: shared.cores as u32,
+        };
+        let next_id = Rc::new(Cell::new(0));
+        let index = Rc::new(RefCell::new(Index::default()));
+        let items = (options.cache_bytes / 4096).max(16) as usize;
+        let cache = quick_cache::unsync::Cache::with_weighter(items, options.cache_bytes, RecordWeight);
+        let cache = Rc::new(RefCell::new(cache));
+        let releases = Rc::new(RefCell::new(vec![Vec::new(); shared.cores]));
+        let release_work = Signal::default();
+        let apply = {
+            let (index, cache, releases) = (index.clone(), cache.clone(), releases.clone());
+            let (work, cores) = (release_work.clone(), shared.cores);
+            move |record: format::record::Record, location: Location, urgency: Urgency| {
+                let relocated = urgency == Urgency::Relocating;
+                if !relocated {
+                    shard::cache_written(&mut cache.borrow_mut(), &record, location);
+                }
+                let released = index.borrow_mut().apply(record, location);
+                if !relocated {
+                    queue_releases(&mut releases.borrow_mut(), &released, cores, &work);
+                }
+            }
+        };
+        let log = Log::new(
+            host.clone(),
+            disk.clone(),
+            identity,
+            options.log_segment_bytes,
+            next_id.clone(),
+            Box::new(apply),
+        );
+        let reserve_bytes = 4 * options.log_segment_bytes;
+        let extents = Extents::new(
+            host.clone(),
+            disk,
+            shared.clone(),
+            identity,
+            options.data_segment_bytes,
+            reserve_bytes,
+            next_id.clone(),
+        );
+        let inner = Inner {
+            readers: Readers::new(shared.clone(), me),
+            checkpoint: checkpoint::State::new(next_id),
+            host,
+            mesh,
+            shared,
+            options,
+            drive,
+            identity,
+            index,
+            log,
+            extents,
+            locks: Locks::default(),
+            buckets: RefCell::default(),
+            cache,
+            trailers: RefCell::new(quick_cache::unsync::Cache::new(EXTENT_TRAILERS_MAX)),
+            files: RefCell::new(Files { open: HashMap::new(), order: VecDeque::new() }),
+            releases,
+            release_work,
+            recovered: Cell::new(false),
+            recovered_signal: Signal::default(),
+            references_ended: Cell::new(0),
+            stopping: Cell::new(false),
+        };
+        Self { inner: Rc::new(inner) }
     }
 
     /// Reads checkpoint and log, on all cores at once; when it returns, requests may be served.
     pub async fn recover(&self) -> Result<(), OpenError> {
-        unimplemented!()
+        recovery::recover(self).await
     }
 
     /// Answers a message of another core.
     pub fn handle(&self, message: Message) -> impl Future<Output = Reply> + 'static {
-        async move { Reply {} }
+        let engine = self.clone();
+        async move {
+            while !engine.inner.recovered.get() && !message.0.serves_recovery() {
+                engine.inner.recovered_signal.wait().await;
+            }
+            Reply(engine.serve(message.0).await)
+        }
     }
 
     /// Refuses further changes, waits for those under way, writes a checkpoint.
     pub async fn shutdown(&self) -> Result<(), EngineError> {
-        unimplemented!()
+        self.inner.stopping.set(true);
+        self.inner.log.drain().await;
+        checkpoint::write(self).await
     }
 
     /// The host, for its clock, randomness and buffers.
     pub fn host(&self) -> &H {
-        &self.inner
+        &self.inner.host
     }
 
     /// A bucket, from this core's cache.
     pub fn bucket(&self, name: &str) -> Option<Rc<Bucket>> {
-        unimplemented!()
+        self.inner.buckets.borrow().by_name(name)
     }
 
     /// All buckets in order of name, from this core's cache.
     pub fn buckets(&self) -> Vec<Rc<Bucket>> {
-        unimplemented!()
+        self.inner.buckets.borrow().all()
     }
 
     /// Makes a bucket; when it returns, every core knows it.
@@ -385,27 +286,44 @@ impl<H: Host> Engine<H> {
         name: &str,
         settings: BTreeMap<String, Vec<u8>>,
     ) -> Result<Rc<Bucket>, EngineError> {
-        unimplemented!()
+        match self.ask(0, Request::BucketCreate { name: name.to_string(), settings }).await? {
+            Answer::Bucket(bucket) => Ok(Rc::new(bucket)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Removes an empty bucket (uploads in progress are aborted); when it returns, no core knows it.
     pub async fn delete_bucket(&self, name: &str) -> Result<(), EngineError> {
-        unimplemented!()
+        self.ask(0, Request::BucketDelete { name: name.to_string() }).await.map(drop)
     }
 
     /// Objects and bytes of a bucket over all cores, without a scan.
     pub async fn usage(&self, bucket: BucketId) -> Result<Usage, EngineError> {
-        unimplemented!()
+        let mut total = Usage::default();
+        for answer in self.ask_all(|| Request::Usage { bucket }).await {
+            match answer? {
+                Answer::Usage(usage) => {
+                    total.objects += usage.objects;
+                    total.bytes += usage.bytes;
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(total)
     }
 
-    /// Payload of at most [`crate::base::limits::INLINE_BYTES_MAX`] bytes that is already in memory.
+    /// Payload of at most [`INLINE_BYTES_MAX`] bytes that is already in memory.
     pub fn inline_payload(&self, bytes: Bytes) -> Payload<H> {
-        unimplemented!()
+        assert!(bytes.len() <= INLINE_BYTES_MAX);
+        let length = bytes.len() as u64;
+        Payload::new(self.clone(), StoredPayload::Inline(bytes), length)
     }
 
-    /// Starts to receive payload; with `bytes` known, its space is reserved at once.
+    /// Starts to receive payload; with `bytes` known, its space is reserved as it is needed.
     pub async fn payload_writer(&self, bytes: Option<u64>) -> Result<PayloadWriter<H>, EngineError> {
-        unimplemented!()
+        self.check_running()?;
+        self.inner.extents.check()?;
+        Ok(PayloadWriter::new(self.clone(), bytes))
     }
 
     /// Stores an object if `condition` holds. On failure the payload is freed.
@@ -417,12 +335,27 @@ impl<H: Host> Engine<H> {
         attributes: Attributes,
         condition: Condition,
     ) -> Result<Committed, EngineError> {
-        unimplemented!()
+        let put = ObjectPut {
+            bucket,
+            key: key.to_vec(),
+            modified: 0,
+            bytes: payload.bytes(),
+            attributes,
+            parts: Vec::new(),
+            upload: None,
+            payload: payload.stored(),
+        };
+        let request = Request::Put { put: Box::new(put), condition };
+        payload.commit(self.ask(self.owner(bucket, key), request)).await.and_then(committed)
     }
 
     /// Looks an object up with what HEAD needs and GET starts from.
     pub async fn get(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Object<H>>, EngineError> {
-        unimplemented!()
+        let pin = Rc::new(self.inner.readers.pin());
+        match self.ask(self.owner(bucket, key), Request::Get { bucket, key: key.to_vec() }).await? {
+            Answer::Object(put) => Ok(put.map(|put| Object::new(self.clone(), pin, put))),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Removes an object. `Ok(false)`: there was none (and the condition did not ask for one).
@@ -432,7 +365,8 @@ impl<H: Host> Engine<H> {
         key: &[u8],
         condition: Condition,
     ) -> Result<bool, EngineError> {
-        unimplemented!()
+        let keys = vec![(key.to_vec(), condition)];
+        self.delete_many(bucket, keys).await.pop().unwrap_or(Err(EngineError::Stopping))
     }
 
     /// Removes many objects, in one batch for each owner core; results in the order of `keys`.
@@ -441,12 +375,27 @@ impl<H: Host> Engine<H> {
         bucket: BucketId,
         keys: Vec<(Vec<u8>, Condition)>,
     ) -> Vec<Result<bool, EngineError>> {
-        unimplemented!()
-    }
-
-    /// A page of a bucket in byte order of keys, merged over all cores.
-    pub async fn list(&self, bucket: BucketId, query: ListQuery) -> Result<ListPage, EngineError> {
-        unimplemented!()
+        let count = keys.len();
+        let mut shares: Vec<(Vec<usize>, KeyConditions)> = vec![Default::default(); self.cores()];
+        for (position, (key, condition)) in keys.into_iter().enumerate() {
+            let (positions, keys) = &mut shares[self.owner(bucket, &key)];
+            positions.push(position);
+            keys.push((key, condition));
+        }
+        let asked = shares.into_iter().enumerate().filter(|(_, (positions, _))| !positions.is_empty());
+        let (positions, requests): (Vec<_>, Vec<_>) = asked
+            .map(|(owner, (positions, keys))| (positions, (owner, Request::Delete { bucket, keys })))
+            .unzip();
+        let mut results = vec![Err(EngineError::Stopping); count];
+        for (positions, answer) in positions.into_iter().zip(self.ask_each(requests).await) {
+            let share = match answer {
+                Ok(Answer::Deleted(share)) => share,
+                Ok(other) => vec![Err(unexpected(&other)); positions.len()],
+                Err(error) => vec![Err(error); positions.len()],
+            };
+            positions.into_iter().zip(share).for_each(|(position, result)| results[position] = result);
+        }
+        results
     }
 
     pub async fn create_upload(
@@ -455,7 +404,11 @@ impl<H: Host> Engine<H> {
         key: &[u8],
         headers: Headers,
     ) -> Result<Upload, EngineError> {
-        unimplemented!()
+        let request = Request::UploadCreate { bucket, key: key.to_vec(), headers };
+        match self.ask(self.owner(bucket, key), request).await? {
+            Answer::Upload(upload, _) => Ok(upload),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// The upload and its parts with numbers above `part_after`, at most `count_max`, in order.
@@ -467,10 +420,15 @@ impl<H: Host> Engine<H> {
         part_after: u16,
         count_max: usize,
     ) -> Result<(Upload, Vec<Part>), EngineError> {
-        unimplemented!()
+        let request = Request::UploadGet { bucket, key: key.to_vec(), id, part_after, count_max };
+        match self.ask(self.owner(bucket, key), request).await? {
+            Answer::Upload(upload, parts) => Ok((upload, parts)),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Stores (or replaces) a part.
+    #[allow(clippy::too_many_arguments)]
     pub async fn put_part(
         &self,
         bucket: BucketId,
@@ -481,7 +439,17 @@ impl<H: Host> Engine<H> {
         etag: ETag,
         checksum: Option<Checksum>,
     ) -> Result<Part, EngineError> {
-        unimplemented!()
+        let payload = payload.into_extents().await?;
+        let StoredPayload::Slices(slices) = payload.stored() else {
+            return Err(EngineError::Failed("a part's payload is in extents".to_string()));
+        };
+        let part = Part { number, bytes: payload.bytes(), etag, checksum, modified: 0 };
+        let put = PartPut { bucket, key: key.to_vec(), upload: id, part, slices };
+        let request = Request::PartPut { put: Box::new(put) };
+        match payload.commit(self.ask(self.owner(bucket, key), request)).await? {
+            Answer::Part(part) => Ok(part),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Makes an object of the named parts in one record; unnamed parts are freed. Repeating a completion
@@ -493,65 +461,171 @@ impl<H: Host> Engine<H> {
         id: UploadId,
         completion: Completion,
     ) -> Result<Committed, EngineError> {
-        unimplemented!()
+        let completion = Box::new(completion);
+        let request = Request::UploadComplete { bucket, key: key.to_vec(), id, completion };
+        self.ask(self.owner(bucket, key), request).await.and_then(committed)
     }
 
     pub async fn abort_upload(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Result<(), EngineError> {
-        unimplemented!()
+        let request = Request::UploadAbort { bucket, key: key.to_vec(), id };
+        self.ask(self.owner(bucket, key), request).await.map(drop)
     }
 
-    pub async fn list_uploads(
-        &self,
-        bucket: BucketId,
-        query: UploadQuery,
-    ) -> Result<UploadPage, EngineError> {
-        unimplemented!()
+    fn cores(&self) -> usize {
+        self.inner.shared.cores
+    }
+
+    fn me(&self) -> usize {
+        self.inner.mesh.me()
+    }
+
+    /// The core that owns a key.
+    fn owner(&self, bucket: BucketId, key: &[u8]) -> usize {
+        owner_of(bucket, key, self.cores())
+    }
+
+    /// Asks one core, which may be this one.
+    async fn ask(&self, core: usize, request: Request) -> Result<Answer, EngineError> {
+        if core == self.me() {
+            self.serve(request).await
+        } else {
+            self.inner.mesh.call(core, Message(request)).await.0
+        }
+    }
+
+    /// Asks several cores at once; answers in the same order.
+    async fn ask_each(&self, requests: Vec<(usize, Request)>) -> Vec<Result<Answer, EngineError>> {
+        let mut asked = Vec::with_capacity(requests.len());
+        for (core, request) in requests {
+            let (done, answer) = crate::base::local::oneshot();
+            let engine = self.clone();
+            self.host().spawn(async move { done.send(engine.ask(core, request).await) });
+            asked.push(answer);
+        }
+        let mut answers = Vec::with_capacity(asked.len());
+        for answer in asked {
+            answers.push(answer.await.unwrap_or(Err(EngineError::Stopping)));
+        }
+        answers
+    }
+
+    async fn ask_all(&self, request: impl Fn() -> Request) -> Vec<Result<Answer, EngineError>> {
+        self.ask_each((0..self.cores()).map(|core| (core, request())).collect()).await
+    }
+
+    fn check_running(&self) -> Result<(), EngineError> {
+        if self.inner.stopping.get() { Err(EngineError::Stopping) } else { Ok(()) }
+    }
+
+    fn disk(&self) -> &H::Disk {
+        &self.inner.host.disks()[self.inner.drive]
+    }
+
+    fn extents(&self) -> &Extents<H> {
+        &self.inner.extents
+    }
+
+    fn trailer(&self, extent: ExtentId) -> Option<Rc<ExtentTrailer>> {
+        self.inner.trailers.borrow_mut().get(&extent).cloned()
+    }
+
+    fn keep_trailer(&self, trailer: Rc<ExtentTrailer>) {
+        self.inner.trailers.borrow_mut().insert(trailer.extent, trailer);
+    }
+
+    /// A segment's file, opened for reading on whichever drive has it.
+    async fn file(&self, name: FileName) -> Result<OpenFile<H>, EngineError> {
+        if let Some((disk, file)) = self.inner.files.borrow().open.get(&name) {
+            return Ok((disk.clone(), file.clone()));
+        }
+        let mut last = None;
+        let disks = self.inner.host.disks();
+        for step in 0..disks.len() {
+            let disk = &disks[(self.inner.drive + step) % disks.len()];
+            match disk.open(&name.to_string(), OpenMode::Read).await {
+                Ok(file) => {
+                    let mut files = self.inner.files.borrow_mut();
+                    if files.open.insert(name, (disk.clone(), file.clone())).is_none() {
+                        files.order.push_back(name);
+                    }
+                    while files.order.len() > OPEN_FILES_MAX {
+                        let oldest = files.order.pop_front().expect("longer than the limit");
+                        files.open.remove(&oldest);
+                    }
+                    return Ok((disk.clone(), file));
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        let error = last.expect("a host has at least one drive");
+        Err(error_of(&format!("opening {name}"), &error))
+    }
+
+    /// Closes a file that is gone.
+    fn forget_file(&self, name: FileName) {
+        let mut files = self.inner.files.borrow_mut();
+        if files.open.remove(&name).is_some() {
+            files.order.retain(|other| *other != name);
+        }
+    }
+
+    /// Gives references to extents back, in the background.
+    fn release(&self, slices: &[Slice]) {
+        let mut releases = self.inner.releases.borrow_mut();
+        queue_releases(&mut releases, slices, self.cores(), &self.inner.release_work);
     }
 }
 
-#[allow(unused_variables, clippy::unused_async)]
-impl<H: Host> Object<H> {
-    /// Reads `range` of the object's bytes. Panics if the range ends beyond the object.
-    pub fn reader(&self, range: Range<u64>) -> PayloadReader<H> {
-        unimplemented!()
-    }
+/// The core that owns a key among `cores`: FNV-1a over bucket and key, its high bits spread by a final mix.
+/// Written data depends on it for the life of a generation.
+fn owner_of(bucket: BucketId, key: &[u8], cores: usize) -> usize {
+    (hash_of(bucket, key) % cores as u64) as usize
+}
 
-    /// The payload of `range`, shared by reference (bytes are copied only if they are inline), for a copy.
-    pub async fn share(&self, range: Range<u64>) -> Result<Payload<H>, EngineError> {
-        unimplemented!()
+fn hash_of(bucket: BucketId, key: &[u8]) -> u64 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let mut hash = OFFSET;
+    for byte in bucket.to_le_bytes().iter().chain(key) {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+    }
+    // The finaliser of SplitMix64.
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+fn queue_releases(queues: &mut [Vec<ExtentId>], slices: &[Slice], cores: usize, work: &Signal) {
+    if slices.is_empty() {
+        return;
+    }
+    for slice in slices {
+        queues[slice.extent.segment as usize % cores].push(slice.extent);
+    }
+    work.raise();
+}
+
+fn committed(answer: Answer) -> Result<Committed, EngineError> {
+    match answer {
+        Answer::Committed(committed) => Ok(committed),
+        other => Err(unexpected(&other)),
     }
 }
 
-#[allow(unused_variables, clippy::unused_async)]
-impl<H: Host> PayloadWriter<H> {
-    /// A pool buffer to receive into; waits until one is free and fewer than the bounded number of this
-    /// upload's writes are in flight.
-    pub async fn buffer(&mut self) -> crate::io::Buffer {
-        unimplemented!()
-    }
-
-    /// Appends `buffer[..len]`. All but the last must be full to capacity. Returns once the write is under
-    /// way; a failure of an earlier write is reported here or by `finish`.
-    pub async fn write(&mut self, buffer: crate::io::Buffer) -> Result<(), EngineError> {
-        unimplemented!()
-    }
-
-    /// Waits until everything written is durable.
-    pub async fn finish(self) -> Result<Payload<H>, EngineError> {
-        unimplemented!()
-    }
+/// A core answered another question: a bug, which must not take the node down.
+fn unexpected(answer: &Answer) -> EngineError {
+    EngineError::Failed(format!("internal error: unexpected answer {answer:?}"))
 }
 
-#[allow(clippy::unused_async)]
-impl<H: Host> PayloadReader<H> {
-    /// The next run of bytes, or `None` at the end. Reads ahead a bounded number of buffers.
-    pub async fn next(&mut self) -> Option<Result<Chunk, EngineError>> {
-        unimplemented!()
-    }
+/// Segments that leave room for several of them on a small drive.
+fn fit_to_drive<D: Disk>(mut options: Options, disk: &D) -> Options {
+    const MIB: u64 = 1 << 20;
+    let Ok(space) = disk.space() else { return options };
+    let share = |divisor: u64| (space.bytes_total / divisor / MIB).max(1) * MIB;
+    options.log_segment_bytes = options.log_segment_bytes.min(share(64)).max(4 * MIB);
+    options.data_segment_bytes = options.data_segment_bytes.min(share(32)).max(8 * MIB);
+    options
 }
 
-impl<H: Host> Clone for Engine<H> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone() }
-    }
-}
+#[cfg(test)]
+mod tests;

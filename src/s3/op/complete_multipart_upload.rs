@@ -96,7 +96,7 @@ impl Wanted<'_> {
         let done = service.engine().complete_upload(self.bucket, key, self.id, completion).await;
         let committed = done.map_err(|error| multipart::upload_error(error, self.id_text))?;
         let object = service.engine().get(self.bucket, key).await?.ok_or_else(gone)?;
-        let checksum = object.attributes.checksum;
+        let checksum = object.attributes.checksum.clone();
         Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len() })
     }
 

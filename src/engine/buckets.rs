@@ -1,0 +1,151 @@
+//! The table of buckets: core 0 keeps it in its log, every core has it in memory. A change is acknowledged
+//! when every core uses it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use super::Engine;
+use super::format::record::Record;
+use super::log::Urgency;
+use super::message::{Answer, Request};
+use super::types::{Bucket, BucketId, EngineError};
+use crate::io::Host;
+
+/// The buckets as a core sees them.
+#[derive(Default)]
+pub(super) struct Table {
+    by_name: BTreeMap<String, Rc<Bucket>>,
+    /// Buckets by id, and whether they take changes: not while they are being removed.
+    writable: HashMap<BucketId, bool>,
+}
+
+impl Table {
+    pub fn by_name(&self, name: &str) -> Option<Rc<Bucket>> {
+        self.by_name.get(name).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Rc<Bucket>> {
+        self.by_name.values().cloned().collect()
+    }
+
+    pub fn is_writable(&self, id: BucketId) -> bool {
+        self.writable.get(&id).copied().unwrap_or(false)
+    }
+
+    pub fn contains(&self, id: BucketId) -> bool {
+        self.writable.contains_key(&id)
+    }
+
+    pub fn insert(&mut self, bucket: Bucket) {
+        self.writable.insert(bucket.id, true);
+        self.by_name.insert(bucket.name.clone(), Rc::new(bucket));
+    }
+
+    fn set_writable(&mut self, id: BucketId, writable: bool) {
+        if let Some(state) = self.writable.get_mut(&id) {
+            *state = writable;
+        }
+    }
+
+    fn remove(&mut self, id: BucketId) {
+        self.writable.remove(&id);
+        self.by_name.retain(|_, bucket| bucket.id != id);
+    }
+}
+
+/// The lock that serialises changes of the table; no key hashes to it but by a harmless accident.
+pub(super) const TABLE_LOCK: u64 = 0;
+
+impl<H: Host> Engine<H> {
+    pub(super) async fn serve_bucket(&self, request: Request) -> Result<Answer, EngineError> {
+        match request {
+            Request::BucketCreate { name, settings } => self.serve_bucket_create(name, settings).await,
+            Request::BucketDelete { name } => self.serve_bucket_delete(&name).await,
+            Request::BucketApply { bucket } => {
+                self.inner.buckets.borrow_mut().insert(bucket);
+                Ok(Answer::Done)
+            }
+            Request::BucketFreeze { id } => {
+                self.inner.buckets.borrow_mut().set_writable(id, false);
+                self.inner.log.drain().await;
+                Ok(Answer::Usage(self.inner.index.borrow().usage(id)))
+            }
+            Request::BucketThaw { id } => {
+                self.inner.buckets.borrow_mut().set_writable(id, true);
+                Ok(Answer::Done)
+            }
+            Request::BucketForget { id } => {
+                self.inner.buckets.borrow_mut().remove(id);
+                let released = self.inner.index.borrow_mut().drop_bucket(id);
+                self.release(&released);
+                Ok(Answer::Done)
+            }
+            Request::BucketTable => {
+                while !self.inner.checkpoint.index_ready() {
+                    self.inner.recovered_signal.wait().await;
+                }
+                let index = self.inner.index.borrow();
+                Ok(Answer::Buckets(index.table.values().map(|(bucket, _)| bucket.clone()).collect()))
+            }
+            _ => Err(EngineError::Failed("internal error: not a request about buckets".to_string())),
+        }
+    }
+
+    async fn serve_bucket_create(
+        &self,
+        name: String,
+        settings: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Answer, EngineError> {
+        self.check_running()?;
+        let _lock = self.inner.locks.acquire(TABLE_LOCK).await;
+        if self.bucket(&name).is_some() {
+            return Err(EngineError::BucketExists);
+        }
+        // Random ids need no counter that must survive; 0 is never used.
+        let mut id = [0; 8];
+        self.host().random(&mut id);
+        let id = u64::from_le_bytes(id).max(1);
+        let bucket = Bucket { id, name, created: self.host().now(), settings };
+        self.inner.log.append(Record::BucketPut(bucket.clone()), Urgency::Normal).await?;
+        self.everywhere(|| Request::BucketApply { bucket: bucket.clone() }).await?;
+        Ok(Answer::Bucket(bucket))
+    }
+
+    async fn serve_bucket_delete(&self, name: &str) -> Result<Answer, EngineError> {
+        self.check_running()?;
+        let _lock = self.inner.locks.acquire(TABLE_LOCK).await;
+        let id = self.bucket(name).ok_or(EngineError::NoSuchBucket)?.id;
+        let emptied = self.freeze(id).await;
+        let removed = match emptied {
+            Ok(()) => {
+                self.inner.log.append(Record::BucketDeleted { id }, Urgency::Reclaiming).await.map(drop)
+            }
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => self.everywhere(|| Request::BucketForget { id }).await.map(|()| Answer::Done),
+            Err(error) => {
+                self.everywhere(|| Request::BucketThaw { id }).await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Stops changes of a bucket on all cores; an error if it holds objects.
+    async fn freeze(&self, id: BucketId) -> Result<(), EngineError> {
+        for answer in self.ask_all(|| Request::BucketFreeze { id }).await {
+            match answer? {
+                Answer::Usage(usage) if usage.objects == 0 => {}
+                _ => return Err(EngineError::BucketNotEmpty),
+            }
+        }
+        Ok(())
+    }
+
+    async fn everywhere(&self, request: impl Fn() -> Request) -> Result<(), EngineError> {
+        for answer in self.ask_all(request).await {
+            answer?;
+        }
+        Ok(())
+    }
+}

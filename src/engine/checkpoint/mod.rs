@@ -1,0 +1,280 @@
+//! Checkpoints: written in the background from an index that goes on changing, published by rename, mapped
+//! when they are read.
+//!
+//! The image is fuzzy: what changes while it is written may or may not be in it. The replay of the log from
+//! the position where it began makes it exact, since applying a record again changes nothing more.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ops::Bound;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::Engine;
+use super::format::checkpoint::*;
+use super::format::codec::Decoder;
+use super::format::{FileName, SegmentId};
+use super::index::Index;
+use super::log::{LogPosition, error_of};
+use super::types::{BucketId, EngineError};
+use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKPOINTS_KEPT, WALK_STEP_ENTRIES};
+use crate::base::local::{Semaphore, yield_now};
+use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
+
+/// What a core knows of its checkpoints.
+pub struct State {
+    /// The counter that names segments; recovery sets it.
+    pub next_id: Rc<Cell<SegmentId>>,
+    turn: Semaphore,
+    /// Checkpoints of this generation on the drive, oldest first.
+    kept: RefCell<VecDeque<(u32, LogPosition)>>,
+    /// Log written when the last one began.
+    bytes_written: Cell<u64>,
+    index_ready: Cell<bool>,
+}
+
+impl State {
+    pub fn new(next_id: Rc<Cell<SegmentId>>) -> Self {
+        Self {
+            next_id,
+            turn: Semaphore::new(1),
+            kept: RefCell::default(),
+            bytes_written: Cell::new(0),
+            index_ready: Cell::new(false),
+        }
+    }
+
+    /// Whether recovery has read the index.
+    pub fn index_ready(&self) -> bool {
+        self.index_ready.get()
+    }
+
+    pub fn set_index_ready(&self) {
+        self.index_ready.set(true);
+    }
+
+    /// Remembers a checkpoint that recovery found, oldest first.
+    pub fn found(&self, sequence: u32, position: LogPosition) {
+        self.kept.borrow_mut().push_back((sequence, position));
+    }
+
+    /// The oldest position that a recovery may start from; log before it is not replayed any more.
+    pub fn oldest_position(&self) -> Option<LogPosition> {
+        self.kept.borrow().front().map(|(_, position)| *position)
+    }
+
+    pub fn has_any(&self) -> bool {
+        !self.kept.borrow().is_empty()
+    }
+
+    /// Bytes of log written since the last checkpoint began.
+    pub fn log_bytes_since(&self, bytes_written: u64) -> u64 {
+        bytes_written - self.bytes_written.get()
+    }
+}
+
+/// Writes a checkpoint of this core.
+pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
+    let state = &engine.inner.checkpoint;
+    let _turn = state.turn.acquire(1).await;
+    if let Some(why) = engine.inner.log.failure() {
+        return Err(EngineError::Failed(why));
+    }
+    let identity = engine.inner.identity;
+    let sequence = state.kept.borrow().back().map_or(1, |(sequence, _)| sequence + 1);
+    let position = engine.inner.log.position();
+    state.bytes_written.set(engine.inner.log.bytes_written());
+    let (generation, shard) = (identity.generation, identity.shard);
+    let draft = FileName::CheckpointDraft { generation, shard, sequence }.to_string();
+    let name = FileName::Checkpoint { generation, shard, sequence }.to_string();
+    let disk = engine.disk();
+    let _ = disk.remove(&draft).await;
+    let failed = |error: std::io::Error| error_of("writing a checkpoint", &error);
+    let file = disk.open(&draft, OpenMode::Create).await.map_err(failed)?;
+    let mut image = Image { disk: disk.clone(), file, offset: BLOCK_BYTES as u64, sequence, chunks: 0 };
+    let entries = write_entries(engine, &mut image).await.map_err(failed)?;
+    let header = CheckpointHeader {
+        node: identity.node,
+        generation,
+        shard,
+        cores: identity.cores,
+        sequence,
+        position,
+        chunks: image.chunks,
+        entries,
+    };
+    image.write_at(0, &header.encode()).await.map_err(failed)?;
+    disk.sync(&image.file).await.map_err(failed)?;
+    disk.rename(&draft, &name).await.map_err(failed)?;
+    disk.sync_directory().await.map_err(failed)?;
+    let first = !state.has_any();
+    state.kept.borrow_mut().push_back((sequence, position));
+    if first {
+        engine.inner.shared.checkpoints_missing.fetch_sub(1, Ordering::SeqCst);
+    }
+    drop_old(engine).await;
+    Ok(())
+}
+
+/// Removes checkpoints beyond the kept number.
+async fn drop_old<H: Host>(engine: &Engine<H>) {
+    let identity = engine.inner.identity;
+    loop {
+        let oldest = {
+            let mut kept = engine.inner.checkpoint.kept.borrow_mut();
+            if kept.len() <= CHECKPOINTS_KEPT {
+                return;
+            }
+            kept.pop_front()
+        };
+        let Some((sequence, _)) = oldest else { return };
+        let name = FileName::Checkpoint { generation: identity.generation, shard: identity.shard, sequence };
+        if let Err(error) = engine.disk().remove(&name.to_string()).await {
+            tracing::warn!("removing {name}: {error}");
+        }
+    }
+}
+
+/// A checkpoint being written.
+struct Image<D: Disk> {
+    disk: D,
+    file: D::File,
+    offset: u64,
+    sequence: u32,
+    chunks: u32,
+}
+
+impl<D: Disk> Image<D> {
+    async fn chunk(&mut self, entries: &mut Vec<u8>) -> std::io::Result<()> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let chunk = encode_chunk(self.sequence, self.chunks, entries);
+        self.write_at(self.offset, &chunk).await?;
+        self.offset += chunk.len() as u64;
+        self.chunks += 1;
+        entries.clear();
+        Ok(())
+    }
+
+    async fn write_at(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
+        let mut buffer = Buffer::heap(bytes.len());
+        buffer.append(bytes);
+        let length = buffer.len();
+        self.disk.write(&self.file, offset, buffer, 0..length, Durability::Buffered).await.0
+    }
+}
+
+/// Walks the index in steps between which the core does other things. Returns the number of entries.
+async fn write_entries<H: Host>(engine: &Engine<H>, image: &mut Image<H::Disk>) -> std::io::Result<u64> {
+    let index = &engine.inner.index;
+    let mut out = Vec::with_capacity(BUFFER_BYTES);
+    let mut entries = 0;
+    for (bucket, location) in index.borrow().table.values() {
+        encode_bucket_entry(bucket, *location, &mut out);
+        entries += 1;
+    }
+    let mut after: Option<BucketId> = None;
+    loop {
+        let next = next_bucket(&index.borrow(), after);
+        let Some(bucket) = next else { break };
+        after = next;
+        let mut key: Option<Box<[u8]>> = None;
+        loop {
+            let (count, last) = encode_objects(&index.borrow(), bucket, key.as_deref(), &mut out);
+            entries += count;
+            if out.len() >= BUFFER_BYTES {
+                image.chunk(&mut out).await?;
+            }
+            let Some(last) = last else { break };
+            key = Some(last);
+            yield_now().await;
+        }
+        let mut upload = None;
+        loop {
+            let next = {
+                let index = index.borrow();
+                let from = upload.take().map_or(Bound::Unbounded, Bound::Excluded);
+                let next = index
+                    .buckets
+                    .get(&bucket)
+                    .and_then(|it| it.uploads.range((from, Bound::Unbounded)).next());
+                next.map(|(name, entry)| {
+                    encode_upload_entry(bucket, entry, &mut out);
+                    name.clone()
+                })
+            };
+            let Some(name) = next else { break };
+            upload = Some(name);
+            entries += 1;
+            if out.len() >= BUFFER_BYTES {
+                image.chunk(&mut out).await?;
+            }
+        }
+    }
+    image.chunk(&mut out).await?;
+    Ok(entries)
+}
+
+fn next_bucket(index: &Index, after: Option<BucketId>) -> Option<BucketId> {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    index.buckets.range((from, Bound::Unbounded)).next().map(|(id, _)| *id)
+}
+
+/// Encodes the next objects of a bucket; returns how many, and the last key if there may be more.
+fn encode_objects(
+    index: &Index,
+    bucket: BucketId,
+    after: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) -> (u64, Option<Box<[u8]>>) {
+    let Some(shard) = index.buckets.get(&bucket) else { return (0, None) };
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut count = 0;
+    for (key, entry) in shard.objects.range::<[u8], _>((from, Bound::Unbounded)) {
+        encode_object_entry(bucket, key, entry, out);
+        count += 1;
+        if count == WALK_STEP_ENTRIES as u64 || out.len() >= BUFFER_BYTES {
+            return (count, Some(key.clone()));
+        }
+    }
+    (count, None)
+}
+
+/// Reads the header of a checkpoint; `None` if the file is no valid checkpoint.
+pub fn read_header<D: Disk>(disk: &D, name: FileName) -> Option<CheckpointHeader> {
+    let map = disk.map(&name.to_string()).ok()?;
+    CheckpointHeader::decode(&map).ok()
+}
+
+/// Reads a checkpoint whole and verified; the error says why it can't be used.
+pub fn load<D: Disk>(
+    disk: &D,
+    name: FileName,
+    mut visit: impl FnMut(CheckpointEntry),
+) -> Result<CheckpointHeader, String> {
+    let map = disk.map(&name.to_string()).map_err(|error| format!("{name}: {error}"))?;
+    let header = CheckpointHeader::decode(&map).map_err(|_| format!("{name}: its header is damaged"))?;
+    let damaged = |number: u32| format!("{name}: chunk {number} is damaged");
+    // Everything is verified before anything is used.
+    let chunks = |visit: &mut dyn FnMut(CheckpointEntry)| -> Result<u64, String> {
+        let mut rest = &map[BLOCK_BYTES.min(map.len())..];
+        let mut entries = 0;
+        for number in 0..header.chunks {
+            let (chunk, following) =
+                decode_chunk(header.sequence, number, rest).map_err(|_| damaged(number))?;
+            let mut from = Decoder::new(chunk);
+            while !from.is_empty() {
+                visit(decode_entry(&mut from).map_err(|_| damaged(number))?);
+                entries += 1;
+            }
+            rest = following;
+        }
+        Ok(entries)
+    };
+    if chunks(&mut |_| {})? != header.entries {
+        return Err(format!("{name}: entries are missing"));
+    }
+    chunks(&mut visit)?;
+    Ok(header)
+}

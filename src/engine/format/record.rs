@@ -1,0 +1,561 @@
+//! Log records: every change of a shard, with the payload of small objects inside.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::codec::{Decoder, Encode, Malformed};
+use super::{SLICE_BYTES, Slice};
+use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use crate::base::etag::ETag;
+use crate::base::limits::{INLINE_BYTES_MAX, KEY_BYTES_MAX, RECORD_META_BYTES_MAX};
+use crate::engine::types::{Attributes, Bucket, BucketId, Headers, ObjectPart, Part, Upload, UploadId};
+use crate::io::TimestampMs;
+
+/// Bytes of a record's header.
+pub const RECORD_HEADER_BYTES: usize = 24;
+
+/// Records start at multiples of this within a batch.
+pub const RECORD_ALIGNMENT: usize = 8;
+
+/// Header of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// CRC32C of the header after this field, and the meta bytes.
+    pub meta_crc: u32,
+    pub payload_crc: u32,
+    pub meta_bytes: u32,
+    pub payload_bytes: u32,
+    pub kind: u8,
+}
+
+impl RecordHeader {
+    /// Header for `meta` and `payload`, checksums computed.
+    pub fn of(kind: u8, meta: &[u8], payload: &[u8]) -> Self {
+        let mut header = Self {
+            meta_crc: 0,
+            payload_crc: crc32c::crc32c(payload),
+            meta_bytes: meta.len() as u32,
+            payload_bytes: payload.len() as u32,
+            kind,
+        };
+        header.meta_crc = crc32c::crc32c_append(crc32c::crc32c(&header.encode()[4..]), meta);
+        header
+    }
+
+    pub fn encode(&self) -> [u8; RECORD_HEADER_BYTES] {
+        let mut out = Vec::with_capacity(RECORD_HEADER_BYTES);
+        out.u32(self.meta_crc);
+        out.u32(self.payload_crc);
+        out.u32(self.meta_bytes);
+        out.u32(self.payload_bytes);
+        out.u8(self.kind);
+        out.resize(RECORD_HEADER_BYTES, 0);
+        out.try_into().expect("resized to it")
+    }
+
+    /// Reads a header without checking any checksum: see [`RecordHeader::check_meta`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::new(bytes.get(..RECORD_HEADER_BYTES).ok_or(Malformed)?);
+        let header = Self {
+            meta_crc: from.u32()?,
+            payload_crc: from.u32()?,
+            meta_bytes: from.u32()?,
+            payload_bytes: from.u32()?,
+            kind: from.u8()?,
+        };
+        let too_long = header.meta_bytes as usize > RECORD_META_BYTES_MAX
+            || header.payload_bytes as usize > INLINE_BYTES_MAX;
+        if too_long { Err(Malformed) } else { Ok(header) }
+    }
+
+    /// Bytes of the record without padding.
+    pub fn record_bytes(&self) -> usize {
+        RECORD_HEADER_BYTES + self.meta_bytes as usize + self.payload_bytes as usize
+    }
+
+    /// Whether `meta` is what was written under this header.
+    pub fn check_meta(&self, meta: &[u8]) -> bool {
+        meta.len() == self.meta_bytes as usize
+            && crc32c::crc32c_append(crc32c::crc32c(&self.encode()[4..]), meta) == self.meta_crc
+    }
+
+    /// Whether `payload` is what was written under this header.
+    pub fn check_payload(&self, payload: &[u8]) -> bool {
+        payload.len() == self.payload_bytes as usize && crc32c::crc32c(payload) == self.payload_crc
+    }
+}
+
+/// Where an object's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredPayload {
+    /// In the record itself.
+    Inline(Bytes),
+    /// In extents, in order.
+    Slices(Vec<Slice>),
+}
+
+/// A change of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    ObjectPut(ObjectPut),
+    ObjectDeleted {
+        bucket: BucketId,
+        key: Vec<u8>,
+    },
+    /// A bucket was made or its settings changed.
+    BucketPut(Bucket),
+    BucketDeleted {
+        id: BucketId,
+    },
+    UploadCreated {
+        bucket: BucketId,
+        upload: Upload,
+    },
+    PartPut(PartPut),
+    UploadAborted {
+        bucket: BucketId,
+        key: Vec<u8>,
+        id: UploadId,
+    },
+}
+
+/// An object became current.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectPut {
+    pub bucket: BucketId,
+    pub key: Vec<u8>,
+    pub modified: TimestampMs,
+    pub bytes: u64,
+    pub attributes: Attributes,
+    pub parts: Vec<ObjectPart>,
+    /// The multipart upload that this completes.
+    pub upload: Option<UploadId>,
+    pub payload: StoredPayload,
+}
+
+/// A part of an upload was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartPut {
+    pub bucket: BucketId,
+    pub key: Vec<u8>,
+    pub upload: UploadId,
+    pub part: Part,
+    pub slices: Vec<Slice>,
+}
+
+const KIND_OBJECT_PUT: u8 = 1;
+const KIND_OBJECT_DELETED: u8 = 2;
+const KIND_BUCKET_PUT: u8 = 3;
+const KIND_BUCKET_DELETED: u8 = 4;
+const KIND_UPLOAD_CREATED: u8 = 5;
+const KIND_PART_PUT: u8 = 6;
+const KIND_UPLOAD_ABORTED: u8 = 7;
+
+/// An encoded record, ready to be placed in a batch.
+#[derive(Clone, Debug)]
+pub struct EncodedRecord {
+    pub header: RecordHeader,
+    pub meta: Vec<u8>,
+    pub payload: Bytes,
+}
+
+impl EncodedRecord {
+    /// Bytes in a batch, padding included.
+    pub fn padded_bytes(&self) -> usize {
+        self.header.record_bytes().next_multiple_of(RECORD_ALIGNMENT)
+    }
+}
+
+impl Record {
+    pub fn encode(&self) -> EncodedRecord {
+        let mut meta = Vec::with_capacity(256);
+        let mut payload = Bytes::new();
+        let kind = match self {
+            Self::ObjectPut(put) => {
+                put.encode(&mut meta);
+                if let StoredPayload::Inline(bytes) = &put.payload {
+                    payload = bytes.clone();
+                }
+                KIND_OBJECT_PUT
+            }
+            Self::ObjectDeleted { bucket, key } => {
+                meta.u64(*bucket);
+                meta.short_bytes(key);
+                meta.u64(VERSION_NULL);
+                KIND_OBJECT_DELETED
+            }
+            Self::BucketPut(bucket) => {
+                encode_bucket(bucket, &mut meta);
+                KIND_BUCKET_PUT
+            }
+            Self::BucketDeleted { id } => {
+                meta.u64(*id);
+                KIND_BUCKET_DELETED
+            }
+            Self::UploadCreated { bucket, upload } => {
+                meta.u64(*bucket);
+                encode_upload(upload, &mut meta);
+                KIND_UPLOAD_CREATED
+            }
+            Self::PartPut(put) => {
+                meta.u64(put.bucket);
+                meta.short_bytes(&put.key);
+                meta.extend_from_slice(&put.upload);
+                encode_part(&put.part, &mut meta);
+                encode_slices(&put.slices, &mut meta);
+                KIND_PART_PUT
+            }
+            Self::UploadAborted { bucket, key, id } => {
+                meta.u64(*bucket);
+                meta.short_bytes(key);
+                meta.extend_from_slice(id);
+                KIND_UPLOAD_ABORTED
+            }
+        };
+        EncodedRecord { header: RecordHeader::of(kind, &meta, &payload), meta, payload }
+    }
+
+    /// Reads a record of `kind`; checksums were checked before.
+    pub fn decode(kind: u8, meta: &[u8], payload: Bytes) -> Result<Self, Malformed> {
+        let mut from = Decoder::new(meta);
+        let record = match kind {
+            KIND_OBJECT_PUT => Self::ObjectPut(ObjectPut::decode(&mut from, payload)?),
+            KIND_OBJECT_DELETED => {
+                let record = Self::ObjectDeleted { bucket: from.u64()?, key: decode_key(&mut from)? };
+                from.u64()?;
+                record
+            }
+            KIND_BUCKET_PUT => Self::BucketPut(decode_bucket(&mut from)?),
+            KIND_BUCKET_DELETED => Self::BucketDeleted { id: from.u64()? },
+            KIND_UPLOAD_CREATED => {
+                Self::UploadCreated { bucket: from.u64()?, upload: decode_upload(&mut from)? }
+            }
+            KIND_PART_PUT => Self::PartPut(PartPut {
+                bucket: from.u64()?,
+                key: decode_key(&mut from)?,
+                upload: from.array()?,
+                part: decode_part(&mut from)?,
+                slices: decode_slices(&mut from)?,
+            }),
+            KIND_UPLOAD_ABORTED => {
+                Self::UploadAborted { bucket: from.u64()?, key: decode_key(&mut from)?, id: from.array()? }
+            }
+            _ => return Err(Malformed),
+        };
+        if from.is_empty() { Ok(record) } else { Err(Malformed) }
+    }
+
+    /// What decides which core owns the record: the bucket and key, or nothing for buckets, which core 0
+    /// owns.
+    pub fn key(&self) -> Option<(BucketId, &[u8])> {
+        match self {
+            Self::ObjectPut(put) => Some((put.bucket, &put.key)),
+            Self::ObjectDeleted { bucket, key } | Self::UploadAborted { bucket, key, .. } => {
+                Some((*bucket, key))
+            }
+            Self::UploadCreated { bucket, upload } => Some((*bucket, &upload.key)),
+            Self::PartPut(put) => Some((put.bucket, &put.key)),
+            Self::BucketPut(_) | Self::BucketDeleted { .. } => None,
+        }
+    }
+}
+
+/// The version id of objects in buckets without versioning; others are not written yet.
+const VERSION_NULL: u64 = 0;
+
+impl ObjectPut {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u64(self.bucket);
+        out.short_bytes(&self.key);
+        out.u64(VERSION_NULL);
+        out.u64(self.modified);
+        out.u64(self.bytes);
+        encode_etag(&self.attributes.etag, out);
+        encode_checksum(self.attributes.checksum.as_ref(), out);
+        encode_headers(&self.attributes.headers, out);
+        match &self.upload {
+            Some(id) => {
+                out.u8(1);
+                out.extend_from_slice(id);
+            }
+            None => out.u8(0),
+        }
+        out.u32(self.parts.len() as u32);
+        for part in &self.parts {
+            out.u16(part.number);
+            out.u64(part.bytes);
+            encode_checksum(part.checksum.as_ref(), out);
+        }
+        match &self.payload {
+            StoredPayload::Inline(_) => out.u8(0),
+            StoredPayload::Slices(slices) => {
+                out.u8(1);
+                encode_slices(slices, out);
+            }
+        }
+    }
+
+    fn decode(from: &mut Decoder<'_>, payload: Bytes) -> Result<Self, Malformed> {
+        let bucket = from.u64()?;
+        let key = decode_key(from)?;
+        from.u64()?;
+        let modified = from.u64()?;
+        let bytes = from.u64()?;
+        let attributes = Attributes {
+            etag: decode_etag(from)?,
+            checksum: decode_checksum(from)?,
+            headers: decode_headers(from)?,
+        };
+        let upload = match from.u8()? {
+            0 => None,
+            1 => Some(from.array()?),
+            _ => return Err(Malformed),
+        };
+        let count = from.count(12)?;
+        let mut parts = Vec::with_capacity(count);
+        for _ in 0..count {
+            parts.push(ObjectPart {
+                number: from.u16()?,
+                bytes: from.u64()?,
+                checksum: decode_checksum(from)?,
+            });
+        }
+        let payload = match from.u8()? {
+            0 => StoredPayload::Inline(payload),
+            1 => StoredPayload::Slices(decode_slices(from)?),
+            _ => return Err(Malformed),
+        };
+        Ok(Self { bucket, key, modified, bytes, attributes, parts, upload, payload })
+    }
+}
+
+pub(in crate::engine) fn decode_key(from: &mut Decoder<'_>) -> Result<Vec<u8>, Malformed> {
+    let key = from.short_bytes()?;
+    if key.len() > KEY_BYTES_MAX { Err(Malformed) } else { Ok(key.to_vec()) }
+}
+
+pub fn encode_etag(etag: &ETag, out: &mut Vec<u8>) {
+    out.extend_from_slice(&etag.digest);
+    out.u16(etag.parts);
+}
+
+pub fn decode_etag(from: &mut Decoder<'_>) -> Result<ETag, Malformed> {
+    Ok(ETag { digest: from.array()?, parts: from.u16()? })
+}
+
+fn encode_checksum(checksum: Option<&Checksum>, out: &mut Vec<u8>) {
+    match checksum {
+        None => out.u8(0),
+        Some(checksum) => {
+            out.u8(checksum.algorithm as u8);
+            out.u8(checksum.kind as u8);
+            assert_eq!(checksum.value.len(), checksum.algorithm.length());
+            out.extend_from_slice(&checksum.value);
+        }
+    }
+}
+
+fn decode_checksum(from: &mut Decoder<'_>) -> Result<Option<Checksum>, Malformed> {
+    let code = from.u8()?;
+    if code == 0 {
+        return Ok(None);
+    }
+    let algorithm = ChecksumAlgorithm::from_code(code).ok_or(Malformed)?;
+    let kind = ChecksumKind::from_code(from.u8()?).ok_or(Malformed)?;
+    let value = from.bytes(algorithm.length())?.to_vec();
+    Ok(Some(Checksum { algorithm, kind, value }))
+}
+
+fn encode_headers(headers: &Headers, out: &mut Vec<u8>) {
+    out.u32(headers.len() as u32);
+    for (name, value) in headers {
+        out.short_bytes(name.as_bytes());
+        out.long_bytes(value);
+    }
+}
+
+fn decode_headers(from: &mut Decoder<'_>) -> Result<Headers, Malformed> {
+    let count = from.count(6)?;
+    let mut headers = Vec::with_capacity(count);
+    for _ in 0..count {
+        headers.push((from.string()?, from.long_bytes()?.to_vec()));
+    }
+    Ok(headers)
+}
+
+pub(in crate::engine) fn encode_slices(slices: &[Slice], out: &mut Vec<u8>) {
+    out.u32(slices.len() as u32);
+    for slice in slices {
+        slice.encode(out);
+    }
+}
+
+pub(in crate::engine) fn decode_slices(from: &mut Decoder<'_>) -> Result<Vec<Slice>, Malformed> {
+    let count = from.count(SLICE_BYTES)?;
+    (0..count).map(|_| Slice::decode(from)).collect()
+}
+
+pub(in crate::engine) fn encode_part(part: &Part, out: &mut Vec<u8>) {
+    out.u16(part.number);
+    out.u64(part.bytes);
+    encode_etag(&part.etag, out);
+    encode_checksum(part.checksum.as_ref(), out);
+    out.u64(part.modified);
+}
+
+pub(in crate::engine) fn decode_part(from: &mut Decoder<'_>) -> Result<Part, Malformed> {
+    Ok(Part {
+        number: from.u16()?,
+        bytes: from.u64()?,
+        etag: decode_etag(from)?,
+        checksum: decode_checksum(from)?,
+        modified: from.u64()?,
+    })
+}
+
+pub(in crate::engine) fn encode_upload(upload: &Upload, out: &mut Vec<u8>) {
+    out.short_bytes(&upload.key);
+    out.extend_from_slice(&upload.id);
+    out.u64(upload.initiated);
+    encode_headers(&upload.headers, out);
+}
+
+pub(in crate::engine) fn decode_upload(from: &mut Decoder<'_>) -> Result<Upload, Malformed> {
+    Ok(Upload {
+        key: decode_key(from)?,
+        id: from.array()?,
+        initiated: from.u64()?,
+        headers: decode_headers(from)?,
+    })
+}
+
+pub(in crate::engine) fn encode_bucket(bucket: &Bucket, out: &mut Vec<u8>) {
+    out.u64(bucket.id);
+    out.short_bytes(bucket.name.as_bytes());
+    out.u64(bucket.created);
+    out.u32(bucket.settings.len() as u32);
+    for (name, value) in &bucket.settings {
+        out.short_bytes(name.as_bytes());
+        out.long_bytes(value);
+    }
+}
+
+pub(in crate::engine) fn decode_bucket(from: &mut Decoder<'_>) -> Result<Bucket, Malformed> {
+    let (id, name, created) = (from.u64()?, from.string()?, from.u64()?);
+    let count = from.count(6)?;
+    let mut settings = BTreeMap::new();
+    for _ in 0..count {
+        settings.insert(from.string()?, from.long_bytes()?.to_vec());
+    }
+    Ok(Bucket { id, name, created, settings })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::format::ExtentId;
+    use proptest::prelude::*;
+
+    fn checksum() -> impl Strategy<Value = Option<Checksum>> {
+        proptest::option::of((0..5usize, any::<bool>(), any::<u8>()).prop_map(|(algorithm, full, fill)| {
+            let algorithm = ChecksumAlgorithm::ALL[algorithm];
+            let kind = if full { ChecksumKind::FullObject } else { ChecksumKind::Composite };
+            Checksum { algorithm, kind, value: vec![fill; algorithm.length()] }
+        }))
+    }
+
+    fn slices() -> impl Strategy<Value = Vec<Slice>> {
+        proptest::collection::vec((any::<u32>(), any::<u32>(), 1..1000u32, 0..1000u32), 1..5).prop_map(
+            |list| {
+                list.into_iter()
+                    .map(|(segment, block, length, start)| Slice {
+                        extent: ExtentId { segment, block },
+                        extent_bytes: start + length,
+                        start,
+                        length,
+                    })
+                    .collect()
+            },
+        )
+    }
+
+    fn headers() -> impl Strategy<Value = Headers> {
+        proptest::collection::vec(("[a-z-]{1,9}", proptest::collection::vec(any::<u8>(), 0..9)), 0..4)
+    }
+
+    fn etag() -> impl Strategy<Value = ETag> {
+        (any::<[u8; 16]>(), any::<u16>()).prop_map(|(digest, parts)| ETag { digest, parts })
+    }
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(any::<u8>(), 0..40)
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        let payload = prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..100)
+                .prop_map(|bytes| StoredPayload::Inline(bytes.into())),
+            slices().prop_map(StoredPayload::Slices),
+        ];
+        let put =
+            (key(), any::<[u64; 3]>(), etag(), checksum(), headers(), any::<Option<UploadId>>(), payload);
+        let put =
+            put.prop_map(|(key, [bucket, modified, bytes], etag, checksum, headers, upload, payload)| {
+                let parts = vec![ObjectPart { number: 3, bytes: 7, checksum: checksum.clone() }];
+                let attributes = Attributes { etag, checksum, headers };
+                Record::ObjectPut(ObjectPut {
+                    bucket,
+                    key,
+                    modified,
+                    bytes,
+                    attributes,
+                    parts,
+                    upload,
+                    payload,
+                })
+            });
+        let part = (key(), any::<UploadId>(), etag(), checksum(), slices());
+        let part = part.prop_map(|(key, upload, etag, checksum, slices)| {
+            let part = Part { number: 9, bytes: 8, etag, checksum, modified: 5 };
+            Record::PartPut(PartPut { bucket: 4, key, upload, part, slices })
+        });
+        let upload = (key(), any::<UploadId>(), headers()).prop_map(|(key, id, headers)| {
+            Record::UploadCreated { bucket: 4, upload: Upload { key, id, initiated: 6, headers } }
+        });
+        let deleted = key().prop_map(|key| Record::ObjectDeleted { bucket: 1, key });
+        let aborted =
+            (key(), any::<UploadId>()).prop_map(|(key, id)| Record::UploadAborted { bucket: 2, key, id });
+        let bucket = "[a-z]{3,9}".prop_map(|name| {
+            let settings = [(name.clone(), name.clone().into_bytes())].into();
+            Record::BucketPut(Bucket { id: 8, name, created: 9, settings })
+        });
+        let gone = any::<u64>().prop_map(|id| Record::BucketDeleted { id });
+        prop_oneof![put, part, upload, deleted, aborted, bucket, gone]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_what_it_writes(record in record()) {
+            let encoded = record.encode();
+            let header = RecordHeader::decode(&encoded.header.encode()).unwrap();
+            prop_assert!(header.check_meta(&encoded.meta) && header.check_payload(&encoded.payload));
+            prop_assert_eq!(Record::decode(header.kind, &encoded.meta, encoded.payload), Ok(record));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(kind in any::<u8>(), meta in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Record::decode(kind, &meta, Bytes::new());
+            let _ = RecordHeader::decode(&meta);
+        }
+
+        #[test]
+        fn a_damaged_record_never_panics(record in record(), position in any::<usize>(), bit in 0..8u8) {
+            let mut encoded = record.encode();
+            let position = position % encoded.meta.len();
+            encoded.meta[position] ^= 1u8 << bit;
+            prop_assert!(!encoded.header.check_meta(&encoded.meta));
+            let _ = Record::decode(encoded.header.kind, &encoded.meta, encoded.payload);
+        }
+    }
+}

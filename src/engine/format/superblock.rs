@@ -1,0 +1,98 @@
+//! The superblock: one block in a file of its own on every drive. It says whose drive this is.
+
+use super::codec::{Decoder, Encode};
+use crate::base::limits::BLOCK_BYTES;
+
+const MAGIC: &[u8; 8] = b"RINGCASK";
+
+/// Version of everything on disk. A node refuses other versions.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Contents of the superblock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Random identity of the node, the same on all its drives.
+    pub node: [u8; 16],
+    /// Position of this drive among the node's drives.
+    pub drive: u32,
+    pub drives: u32,
+    /// Starts of the node so far; the highest one among the drives is the truth.
+    pub epoch: u64,
+    /// Rises when the number of cores changes: keys of a generation never change their owner.
+    pub generation: u32,
+    /// Cores of that generation.
+    pub cores: u32,
+}
+
+impl Superblock {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(BLOCK_BYTES);
+        out.extend_from_slice(MAGIC);
+        out.u32(FORMAT_VERSION);
+        out.extend_from_slice(&self.node);
+        out.u32(self.drive);
+        out.u32(self.drives);
+        out.u64(self.epoch);
+        out.u32(self.generation);
+        out.u32(self.cores);
+        let crc = crc32c::crc32c(&out);
+        out.u32(crc);
+        out.resize(BLOCK_BYTES, 0);
+        out
+    }
+
+    /// Reads a superblock; the error says what is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let short = || "it is cut short".to_string();
+        let mut from = Decoder::new(bytes);
+        if from.bytes(8).map_err(|_| short())? != MAGIC {
+            return Err("it is not a superblock of ringcask".to_string());
+        }
+        let version = from.u32().map_err(|_| short())?;
+        if version != FORMAT_VERSION {
+            return Err(format!("its format version is {version}, this binary reads {FORMAT_VERSION}"));
+        }
+        let mut read = || -> Result<(Self, u32), super::codec::Malformed> {
+            let superblock = Self {
+                node: from.array()?,
+                drive: from.u32()?,
+                drives: from.u32()?,
+                epoch: from.u64()?,
+                generation: from.u32()?,
+                cores: from.u32()?,
+            };
+            Ok((superblock, from.u32()?))
+        };
+        let (superblock, crc) = read().map_err(|_| short())?;
+        if crc32c::crc32c(&bytes[..SUPERBLOCK_BYTES - 4]) != crc {
+            return Err("its checksum is wrong".to_string());
+        }
+        if superblock.cores == 0 || superblock.drive >= superblock.drives {
+            return Err("it contradicts itself".to_string());
+        }
+        Ok(superblock)
+    }
+}
+
+/// Bytes of a superblock before padding, its checksum included.
+const SUPERBLOCK_BYTES: usize = 8 + 4 + 16 + 4 + 4 + 8 + 4 + 4 + 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_superblock_reads_what_it_writes_and_refuses_any_flipped_bit() {
+        let superblock = Superblock { node: [7; 16], drive: 1, drives: 2, epoch: 9, generation: 3, cores: 4 };
+        let bytes = superblock.encode();
+        assert_eq!(Superblock::decode(&bytes), Ok(superblock));
+        for bit in 0..SUPERBLOCK_BYTES * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Superblock::decode(&damaged).is_err(), "bit {bit}");
+        }
+        for length in 0..SUPERBLOCK_BYTES {
+            assert!(Superblock::decode(&bytes[..length]).is_err());
+        }
+    }
+}

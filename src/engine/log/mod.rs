@@ -1,0 +1,490 @@
+//! The log of a core: batches of records, each made durable by one write (group commit).
+//!
+//! A batch is under way at most once; what comes meanwhile gathers for the next. The flush loop applies a
+//! batch's records in the same step in which it learns that they are durable, so at any moment the index
+//! knows exactly the records before [`Log::position`].
+
+pub mod scan;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use super::format::record::{EncodedRecord, Record};
+use super::format::segment::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentKind};
+use super::format::{FileName, Location, SegmentId};
+use super::types::EngineError;
+use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, LOG_QUEUE_BYTES_MAX};
+use crate::base::local::{Permit, Semaphore, Sender, Signal, oneshot};
+use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
+
+/// Who this log belongs to; written into every segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    pub node: [u8; 16],
+    pub generation: u32,
+    pub shard: u32,
+    pub epoch: u64,
+    pub cores: u32,
+}
+
+/// A place between two batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPosition {
+    pub segment: SegmentId,
+    /// Where the next batch stands or will stand.
+    pub offset: u32,
+    /// Sequence number of the next batch.
+    pub sequence: u64,
+    /// The batch before.
+    pub previous_segment: SegmentId,
+    pub previous_offset: u32,
+}
+
+/// A log segment of this drive that the core takes care of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSegment {
+    pub generation: u32,
+    pub shard: u32,
+    /// Bytes up to the end of its last batch.
+    pub bytes_used: u64,
+}
+
+/// Which records may use the room kept for making room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    Normal,
+    /// Deletions: they go on when the drive is full.
+    Reclaiming,
+    /// A record that the cleaner moves: what it refers to stays referred to.
+    Relocating,
+}
+
+/// A core's log; clones share it.
+pub struct Log<H: Host> {
+    inner: Rc<Inner<H>>,
+}
+
+impl<H: Host> Clone for Log<H> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+struct Inner<H: Host> {
+    host: H,
+    disk: H::Disk,
+    identity: Identity,
+    segment_bytes: u64,
+    /// Gives the next free segment number of this core.
+    next_id: Rc<Cell<SegmentId>>,
+    apply: Box<dyn Fn(Record, Location, Urgency)>,
+    queue: RefCell<VecDeque<Pending>>,
+    queue_bytes: Semaphore,
+    work: Signal,
+    drained: Signal,
+    /// Appends under way, by the order in which they began.
+    tickets: RefCell<BTreeSet<u64>>,
+    ticket_next: Cell<u64>,
+    position: Cell<LogPosition>,
+    current: RefCell<Option<Open<H>>>,
+    prepared: RefCell<Option<Open<H>>>,
+    preparing: Cell<bool>,
+    preparation: Signal,
+    segments: RefCell<BTreeMap<SegmentId, LogSegment>>,
+    failed: RefCell<Option<String>>,
+    bytes_written: Cell<u64>,
+}
+
+/// A segment with its file.
+struct Open<H: Host> {
+    id: SegmentId,
+    nonce: u64,
+    file: <H::Disk as Disk>::File,
+}
+
+struct Pending {
+    record: Record,
+    encoded: EncodedRecord,
+    urgency: Urgency,
+    done: Sender<Result<Location, EngineError>>,
+    _permit: Permit,
+}
+
+impl<H: Host> Log<H> {
+    /// A log that is not open yet: [`Log::start`].
+    pub fn new(
+        host: H,
+        disk: H::Disk,
+        identity: Identity,
+        segment_bytes: u64,
+        next_id: Rc<Cell<SegmentId>>,
+        apply: Box<dyn Fn(Record, Location, Urgency)>,
+    ) -> Self {
+        let inner = Inner {
+            host,
+            disk,
+            identity,
+            segment_bytes,
+            next_id,
+            apply,
+            queue: RefCell::default(),
+            queue_bytes: Semaphore::new(LOG_QUEUE_BYTES_MAX),
+            work: Signal::default(),
+            drained: Signal::default(),
+            tickets: RefCell::default(),
+            ticket_next: Cell::new(0),
+            position: Cell::default(),
+            current: RefCell::new(None),
+            prepared: RefCell::new(None),
+            preparing: Cell::new(false),
+            preparation: Signal::default(),
+            segments: RefCell::default(),
+            failed: RefCell::new(None),
+            bytes_written: Cell::new(0),
+        };
+        Self { inner: Rc::new(inner) }
+    }
+
+    /// Begins a new segment after the batch that recovery found last, and starts the flush loop.
+    pub async fn start(
+        &self,
+        last: LogPosition,
+        segments: BTreeMap<SegmentId, LogSegment>,
+    ) -> Result<(), EngineError> {
+        *self.inner.segments.borrow_mut() = segments;
+        self.inner.position.set(last);
+        self.inner.prepare().await?;
+        self.inner.roll().await?;
+        let log = self.clone();
+        self.inner.host.spawn(async move { log.run().await });
+        Ok(())
+    }
+
+    /// Appends a record; returns where it stands once it is durable and applied.
+    pub async fn append(&self, record: Record, urgency: Urgency) -> Result<Location, EngineError> {
+        let encoded = record.encode();
+        let bytes = encoded.padded_bytes();
+        if bytes as u64 > self.inner.segment_bytes / 2 {
+            return Err(EngineError::Failed(format!("a record of {bytes} bytes exceeds half a log segment")));
+        }
+        let _ticket = self.inner.ticket();
+        let permit = self.inner.queue_bytes.acquire(bytes.min(LOG_QUEUE_BYTES_MAX)).await;
+        self.inner.check_room(urgency)?;
+        let (done, durable) = oneshot();
+        self.inner.queue.borrow_mut().push_back(Pending { record, encoded, urgency, done, _permit: permit });
+        self.inner.work.raise();
+        durable.await.unwrap_or(Err(EngineError::Stopping))
+    }
+
+    /// Where the next batch will stand; every record before it is durable and applied.
+    pub fn position(&self) -> LogPosition {
+        self.inner.position.get()
+    }
+
+    /// Bytes of batches written since the start.
+    pub fn bytes_written(&self) -> u64 {
+        self.inner.bytes_written.get()
+    }
+
+    /// Waits until every append that has begun is durable and applied, or has failed.
+    pub async fn drain(&self) {
+        let before = self.inner.ticket_next.get();
+        while self.inner.tickets.borrow().first().is_some_and(|oldest| *oldest < before) {
+            self.inner.drained.wait().await;
+        }
+    }
+
+    /// Why the log takes no more records, if it failed.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.failed.borrow().clone()
+    }
+
+    /// The segments this core takes care of, but for the ones it writes to.
+    pub fn sealed_segments(&self) -> Vec<(SegmentId, LogSegment)> {
+        let current = self.position().segment;
+        let segments = self.inner.segments.borrow();
+        segments.iter().filter(|(id, _)| **id != current).map(|(id, segment)| (*id, *segment)).collect()
+    }
+
+    /// Bytes of all segments this core takes care of.
+    pub fn bytes_used(&self) -> u64 {
+        self.inner.segments.borrow().values().map(|segment| segment.bytes_used).sum()
+    }
+
+    /// Forgets a segment whose file is about to be removed.
+    pub fn forget_segment(&self, id: SegmentId) {
+        self.inner.segments.borrow_mut().remove(&id);
+    }
+
+    async fn run(self) {
+        let mut buffer = Some(self.inner.host.pool().acquire(BUFFER_BYTES).await);
+        loop {
+            if self.inner.queue.borrow().is_empty() {
+                self.inner.work.wait().await;
+                continue;
+            }
+            let batch = self.inner.take_batch();
+            buffer = Some(self.inner.flush(batch, buffer.take()).await);
+        }
+    }
+}
+
+/// An append under way.
+struct Ticket<'a, H: Host> {
+    log: &'a Inner<H>,
+    number: u64,
+}
+
+impl<H: Host> Drop for Ticket<'_, H> {
+    fn drop(&mut self) {
+        self.log.tickets.borrow_mut().remove(&self.number);
+        self.log.drained.raise();
+    }
+}
+
+impl<H: Host> Inner<H> {
+    fn ticket(&self) -> Ticket<'_, H> {
+        let number = self.ticket_next.replace(self.ticket_next.get() + 1);
+        self.tickets.borrow_mut().insert(number);
+        Ticket { log: self, number }
+    }
+
+    /// Refuses a record that must not use the last room, and any record after a failure.
+    fn check_room(&self, urgency: Urgency) -> Result<(), EngineError> {
+        if let Some(why) = self.failed.borrow().as_ref() {
+            return Err(EngineError::Failed(why.clone()));
+        }
+        let room = self.segment_bytes - u64::from(self.position.get().offset);
+        let reserve = self.segment_bytes / 4;
+        let out_of_room = self.prepared.borrow().is_none() && !self.preparing.get() && room < reserve;
+        if urgency == Urgency::Normal && out_of_room { Err(EngineError::Full) } else { Ok(()) }
+    }
+
+    /// Takes what fits one batch: at least one record.
+    fn take_batch(&self) -> Vec<Pending> {
+        let mut queue = self.queue.borrow_mut();
+        let mut bytes = BATCH_HEADER_BYTES;
+        let mut batch = Vec::new();
+        while let Some(next) = queue.front() {
+            bytes += next.encoded.padded_bytes();
+            if bytes > BUFFER_BYTES && !batch.is_empty() {
+                break;
+            }
+            batch.extend(queue.pop_front());
+        }
+        batch
+    }
+
+    async fn flush(self: &Rc<Self>, batch: Vec<Pending>, buffer: Option<Buffer>) -> Buffer {
+        let bytes =
+            BATCH_HEADER_BYTES + batch.iter().map(|pending| pending.encoded.padded_bytes()).sum::<usize>();
+        let padded = bytes.next_multiple_of(BLOCK_BYTES);
+        let buffer = match buffer {
+            Some(buffer) if buffer.capacity() >= padded => buffer,
+            // The small one is not kept: a batch this large is a record of its own and rare.
+            _ => Buffer::heap(padded),
+        };
+        if u64::from(self.position.get().offset) + padded as u64 > self.segment_bytes
+            && let Err(error) = self.roll().await
+        {
+            batch.into_iter().for_each(|pending| pending.done.send(Err(error.clone())));
+            return self.keep(buffer).await;
+        }
+        let (buffer, locations) = self.fill(buffer, &batch, bytes);
+        let (result, buffer) = self.write(buffer, padded).await;
+        match result {
+            Ok(()) => self.complete(batch, locations, bytes, padded),
+            Err(error) => {
+                self.fail(batch, &format!("writing log segment {}: {error}", self.position.get().segment))
+            }
+        }
+        self.keep(buffer).await
+    }
+
+    /// The buffer for the next batch: the one of the pool, taken again if a larger one was used.
+    async fn keep(&self, buffer: Buffer) -> Buffer {
+        if buffer.is_pooled() { buffer } else { self.host.pool().acquire(BUFFER_BYTES).await }
+    }
+
+    /// Lays the batch out in the buffer.
+    fn fill(&self, mut buffer: Buffer, batch: &[Pending], bytes: usize) -> (Buffer, Vec<Location>) {
+        let position = self.position.get();
+        let header = BatchHeader {
+            segment: position.segment,
+            nonce: self.current.borrow().as_ref().expect("start opened a segment").nonce,
+            sequence: position.sequence,
+            previous_segment: position.previous_segment,
+            previous_offset: position.previous_offset,
+            bytes: bytes as u32,
+            records: batch.len() as u32,
+        };
+        let mut locations = Vec::with_capacity(batch.len());
+        buffer.clear();
+        buffer.append(&header.encode());
+        for Pending { encoded, .. } in batch {
+            let start = buffer.len();
+            locations.push(Location {
+                segment: position.segment,
+                offset: position.offset + start as u32,
+                length: encoded.header.record_bytes() as u32,
+            });
+            buffer.append(&encoded.header.encode());
+            buffer.append(&encoded.meta);
+            buffer.append(&encoded.payload);
+            pad(&mut buffer, start + encoded.padded_bytes());
+        }
+        let padded = bytes.next_multiple_of(BLOCK_BYTES);
+        pad(&mut buffer, padded);
+        (buffer, locations)
+    }
+
+    async fn write(&self, buffer: Buffer, padded: usize) -> (std::io::Result<()>, Buffer) {
+        let file = self.current.borrow().as_ref().expect("start opened a segment").file.clone();
+        let offset = u64::from(self.position.get().offset);
+        self.disk.write(&file, offset, buffer, 0..padded, Durability::Durable).await
+    }
+
+    /// Applies a durable batch and moves on, in one step without waiting.
+    fn complete(self: &Rc<Self>, batch: Vec<Pending>, locations: Vec<Location>, bytes: usize, padded: usize) {
+        let position = self.position.get();
+        self.position.set(LogPosition {
+            segment: position.segment,
+            offset: position.offset + padded as u32,
+            sequence: position.sequence + 1,
+            previous_segment: position.segment,
+            previous_offset: position.offset,
+        });
+        let end = u64::from(position.offset) + bytes as u64;
+        if let Some(segment) = self.segments.borrow_mut().get_mut(&position.segment) {
+            segment.bytes_used = end;
+        }
+        self.bytes_written.set(self.bytes_written.get() + padded as u64);
+        for (pending, location) in batch.into_iter().zip(locations) {
+            (self.apply)(pending.record, location, pending.urgency);
+            pending.done.send(Ok(location));
+        }
+        if end > self.segment_bytes / 2 {
+            self.prepare_in_background();
+        }
+    }
+
+    /// Latches: what was not acknowledged never will be, and nothing more is taken.
+    fn fail(&self, batch: Vec<Pending>, why: &str) {
+        tracing::error!("this core takes no more changes: {why}");
+        *self.failed.borrow_mut() = Some(why.to_string());
+        let queued = self.queue.take();
+        for pending in batch.into_iter().chain(queued) {
+            pending.done.send(Err(EngineError::Failed(why.to_string())));
+        }
+    }
+
+    /// Makes the prepared segment the current one.
+    async fn roll(self: &Rc<Self>) -> Result<(), EngineError> {
+        if self.prepared.borrow().is_none() {
+            if self.preparing.get() {
+                self.preparation.wait().await;
+            }
+            if self.prepared.borrow().is_none() {
+                self.prepare().await?;
+            }
+        }
+        let Some(next) = self.prepared.borrow_mut().take() else { return Err(EngineError::Full) };
+        let position = self.position.get();
+        self.position.set(LogPosition {
+            segment: next.id,
+            offset: BLOCK_BYTES as u32,
+            sequence: position.sequence.max(1),
+            ..position
+        });
+        let segment = LogSegment {
+            generation: self.identity.generation,
+            shard: self.identity.shard,
+            bytes_used: BLOCK_BYTES as u64,
+        };
+        self.segments.borrow_mut().insert(next.id, segment);
+        *self.current.borrow_mut() = Some(next);
+        Ok(())
+    }
+
+    fn prepare_in_background(self: &Rc<Self>) {
+        if self.preparing.get() || self.prepared.borrow().is_some() {
+            return;
+        }
+        self.preparing.set(true);
+        let log = self.clone();
+        self.host.spawn(async move {
+            if let Err(error) = log.prepare().await {
+                tracing::warn!("no next log segment could be prepared: {error}");
+            }
+            log.preparing.set(false);
+            log.preparation.raise();
+        });
+    }
+
+    /// Makes the next segment: preallocated and written once with zeros, so that appending to it needs no
+    /// commit of file system metadata.
+    async fn prepare(&self) -> Result<(), EngineError> {
+        let id = self.next_id.get();
+        let name = FileName::Log(id).to_string();
+        self.next_id.set(id + self.identity.cores);
+        match self.write_new_segment(id, &name).await {
+            Ok(open) => {
+                *self.prepared.borrow_mut() = Some(open);
+                Ok(())
+            }
+            Err(error) => {
+                let _ = self.disk.remove(&name).await;
+                Err(error_of("preparing a log segment", &error))
+            }
+        }
+    }
+
+    async fn write_new_segment(&self, id: SegmentId, name: &str) -> std::io::Result<Open<H>> {
+        const ZEROS_BYTES: usize = 1024 * 1024;
+        let file = self.disk.open(name, OpenMode::Create).await?;
+        self.disk.allocate(&file, 0..self.segment_bytes).await?;
+        let mut zeros = Buffer::heap(ZEROS_BYTES);
+        let mut offset = 0;
+        while offset < self.segment_bytes {
+            let count = (self.segment_bytes - offset).min(ZEROS_BYTES as u64) as usize;
+            let (result, back) = self.disk.write(&file, offset, zeros, 0..count, Durability::Buffered).await;
+            result?;
+            zeros = back;
+            offset += count as u64;
+        }
+        let mut nonce = [0; 8];
+        self.host.random(&mut nonce);
+        let header = SegmentHeader {
+            kind: SegmentKind::Log,
+            id,
+            node: self.identity.node,
+            generation: self.identity.generation,
+            shard: self.identity.shard,
+            epoch: self.identity.epoch,
+            nonce: u64::from_le_bytes(nonce),
+            bytes: self.segment_bytes,
+        };
+        zeros.append(&header.encode());
+        let (result, _) = self.disk.write(&file, 0, zeros, 0..BLOCK_BYTES, Durability::Buffered).await;
+        result?;
+        self.disk.sync(&file).await?;
+        self.disk.sync_directory().await?;
+        Ok(Open { id, nonce: header.nonce, file })
+    }
+}
+
+/// Fills with zeros up to `length`.
+fn pad(buffer: &mut Buffer, length: usize) {
+    let from = buffer.len();
+    buffer.set_len(length);
+    buffer[from..].fill(0);
+}
+
+/// A failed file operation, as the caller of the engine sees it.
+pub fn error_of(doing: &str, error: &std::io::Error) -> EngineError {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => EngineError::Full,
+        _ => EngineError::Failed(format!("{doing}: {error}")),
+    }
+}

@@ -1,0 +1,152 @@
+//! What cores ask each other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::format::record::{ObjectPut, PartPut};
+use super::format::{ExtentId, SegmentId};
+use super::index::listing::ShardPage;
+use super::types::*;
+
+/// A request of one core's engine to another's. Opaque to who carries it.
+#[derive(Debug)]
+pub struct Message(pub(super) Request);
+
+/// The answer to a [`Message`].
+#[derive(Debug)]
+pub struct Reply(pub(super) Result<Answer, EngineError>);
+
+impl Reply {
+    /// What a caller gets when the core it asked is gone.
+    pub fn stopping() -> Self {
+        Self(Err(EngineError::Stopping))
+    }
+}
+
+/// Requests to the owner of a key, of an extent, of the table of buckets, or to every core.
+#[derive(Debug)]
+pub(super) enum Request {
+    Get {
+        bucket: BucketId,
+        key: Vec<u8>,
+    },
+    Put {
+        put: Box<ObjectPut>,
+        condition: Condition,
+    },
+    Delete {
+        bucket: BucketId,
+        keys: Vec<(Vec<u8>, Condition)>,
+    },
+    List {
+        bucket: BucketId,
+        query: ListQuery,
+    },
+    Usage {
+        bucket: BucketId,
+    },
+    UploadCreate {
+        bucket: BucketId,
+        key: Vec<u8>,
+        headers: Headers,
+    },
+    UploadGet {
+        bucket: BucketId,
+        key: Vec<u8>,
+        id: UploadId,
+        part_after: u16,
+        count_max: usize,
+    },
+    PartPut {
+        put: Box<PartPut>,
+    },
+    UploadComplete {
+        bucket: BucketId,
+        key: Vec<u8>,
+        id: UploadId,
+        completion: Box<Completion>,
+    },
+    UploadAbort {
+        bucket: BucketId,
+        key: Vec<u8>,
+        id: UploadId,
+    },
+    UploadList {
+        bucket: BucketId,
+        query: UploadQuery,
+    },
+    ExtentsAcquire {
+        extents: Vec<ExtentId>,
+    },
+    ExtentsRelease {
+        extents: Vec<ExtentId>,
+    },
+    BucketCreate {
+        name: String,
+        settings: BTreeMap<String, Vec<u8>>,
+    },
+    BucketDelete {
+        name: String,
+    },
+    /// Start using a bucket (or its new settings).
+    BucketApply {
+        bucket: Bucket,
+    },
+    /// Refuse writes to a bucket, wait for those under way, say what it holds.
+    BucketFreeze {
+        id: BucketId,
+    },
+    BucketThaw {
+        id: BucketId,
+    },
+    BucketForget {
+        id: BucketId,
+    },
+    /// The table of buckets, once core 0 has recovered it.
+    BucketTable,
+    /// References that the sender's index holds, while recovering.
+    RecoverReferences {
+        references: Vec<(ExtentId, u32)>,
+    },
+    /// The sender has sent all its references.
+    RecoverReferencesEnd,
+    /// Records of a segment that is being cleaned: append those again that are live.
+    Relocate {
+        records: Vec<OwnedRecord>,
+        segment: SegmentId,
+    },
+    /// Bytes of live records that the index knows in a log segment.
+    SegmentUsage {
+        segment: SegmentId,
+    },
+}
+
+impl Request {
+    /// Whether it is answered while this core still recovers.
+    pub fn serves_recovery(&self) -> bool {
+        matches!(self, Self::BucketTable | Self::RecoverReferences { .. } | Self::RecoverReferencesEnd)
+    }
+}
+
+/// A record as it stands in the log, with its place.
+#[derive(Debug)]
+pub(super) struct OwnedRecord {
+    pub record: super::format::record::Record,
+    pub location: super::format::Location,
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Done,
+    Object(Option<Arc<ObjectPut>>),
+    Committed(Committed),
+    Deleted(Vec<Result<bool, EngineError>>),
+    Page(ShardPage<ListedObject>),
+    Usage(Usage),
+    Upload(Upload, Vec<Part>),
+    Part(Part),
+    UploadPage(ShardPage<Upload>),
+    Acquired(bool),
+    Bucket(Bucket),
+    Buckets(Vec<Bucket>),
+}

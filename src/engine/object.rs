@@ -1,0 +1,181 @@
+//! Objects as they were looked up, and payload on its way to become one.
+
+use std::future::Future;
+use std::ops::{Deref, Range};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::extent::reader::PayloadReader;
+use super::format::record::{ObjectPut, StoredPayload};
+use super::format::{ExtentId, Slice};
+use super::message::{Answer, Request};
+use super::shared::ReadPin;
+use super::types::EngineError;
+use super::{Engine, unexpected};
+use crate::base::limits::BUFFER_BYTES;
+use crate::io::Host;
+
+/// An object as it was when it was looked up. While it (or a reader of it) is held, its payload stays
+/// readable, whatever is deleted or overwritten meanwhile.
+pub struct Object<H: Host> {
+    engine: Engine<H>,
+    pin: Rc<ReadPin>,
+    put: Arc<ObjectPut>,
+}
+
+impl<H: Host> Object<H> {
+    pub(super) fn new(engine: Engine<H>, pin: Rc<ReadPin>, put: Arc<ObjectPut>) -> Self {
+        Self { engine, pin, put }
+    }
+
+    /// Reads `range` of the object's bytes. Panics if the range ends beyond the object.
+    pub fn reader(&self, range: Range<u64>) -> PayloadReader<H> {
+        assert!(
+            range.start <= range.end && range.end <= self.put.bytes,
+            "{range:?} beyond {}",
+            self.put.bytes
+        );
+        match &self.put.payload {
+            StoredPayload::Inline(bytes) => {
+                let bytes = bytes.slice(range.start as usize..range.end as usize);
+                PayloadReader::inline(self.engine.clone(), self.pin.clone(), bytes)
+            }
+            StoredPayload::Slices(slices) => {
+                PayloadReader::sliced(self.engine.clone(), self.pin.clone(), slices, range)
+            }
+        }
+    }
+
+    /// The payload of `range`, shared by reference (bytes are copied only if they are inline), for a copy.
+    /// Panics if the range ends beyond the object.
+    pub async fn share(&self, range: Range<u64>) -> Result<Payload<H>, EngineError> {
+        assert!(
+            range.start <= range.end && range.end <= self.put.bytes,
+            "{range:?} beyond {}",
+            self.put.bytes
+        );
+        let bytes = range.end - range.start;
+        let slices = match &self.put.payload {
+            StoredPayload::Inline(all) => {
+                let part = all.slice(range.start as usize..range.end as usize);
+                return Ok(Payload::new(self.engine.clone(), StoredPayload::Inline(part), bytes));
+            }
+            StoredPayload::Slices(slices) => cut(slices, range),
+        };
+        self.acquire(&slices).await?;
+        Ok(Payload::new(self.engine.clone(), StoredPayload::Slices(slices), bytes))
+    }
+
+    /// Takes a reference to each slice's extent at its owner, before any record may use it.
+    async fn acquire(&self, slices: &[Slice]) -> Result<(), EngineError> {
+        let cores = self.engine.cores();
+        let mut by_owner: Vec<Vec<ExtentId>> = vec![Vec::new(); cores];
+        for slice in slices {
+            by_owner[slice.extent.segment as usize % cores].push(slice.extent);
+        }
+        let mut taken: Vec<Slice> = Vec::new();
+        for (owner, extents) in by_owner.into_iter().enumerate().filter(|(_, extents)| !extents.is_empty()) {
+            match self.engine.ask(owner, Request::ExtentsAcquire { extents }).await {
+                Ok(Answer::Acquired(true)) => {
+                    let of_owner = |slice: &&Slice| slice.extent.segment as usize % cores == owner;
+                    taken.extend(slices.iter().filter(of_owner));
+                }
+                other => {
+                    self.engine.release(&taken);
+                    return Err(match other {
+                        Ok(Answer::Acquired(false)) => {
+                            EngineError::Failed("internal error: a pinned extent is gone".to_string())
+                        }
+                        Ok(other) => unexpected(&other),
+                        Err(error) => error,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Length, time, attributes and parts are those of the stored record.
+impl<H: Host> Deref for Object<H> {
+    type Target = ObjectPut;
+
+    fn deref(&self) -> &ObjectPut {
+        &self.put
+    }
+}
+
+/// The slices of `range` of an object.
+fn cut(slices: &[Slice], range: Range<u64>) -> Vec<Slice> {
+    let mut position = 0;
+    let mut result = Vec::new();
+    for slice in slices {
+        let here = position..position + u64::from(slice.length);
+        position = here.end;
+        let (from, to) = (here.start.max(range.start), here.end.min(range.end));
+        if from < to {
+            let start = slice.start + (from - here.start) as u32;
+            result.push(Slice { start, length: (to - from) as u32, ..*slice });
+        }
+    }
+    result
+}
+
+/// Payload that is durable (or small enough for the log) and belongs to no object yet. Dropping it frees its
+/// space.
+pub struct Payload<H: Host> {
+    engine: Engine<H>,
+    bytes: u64,
+    /// `None` once it belongs to an object.
+    content: Option<StoredPayload>,
+}
+
+impl<H: Host> Payload<H> {
+    pub(super) fn new(engine: Engine<H>, content: StoredPayload, bytes: u64) -> Self {
+        Self { engine, bytes, content: Some(content) }
+    }
+
+    /// Length in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    pub(super) fn stored(&self) -> StoredPayload {
+        self.content.clone().expect("only a commit takes it, and consumes the payload")
+    }
+
+    /// Hands the payload over to the record that `commit` makes durable. If that certainly did not happen,
+    /// the space is freed; if it is unknown, it is kept until recovery knows.
+    pub(super) async fn commit<T>(
+        mut self,
+        commit: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let content = self.content.take();
+        let result = commit.await;
+        let unknown = matches!(result, Err(EngineError::Failed(_) | EngineError::Stopping));
+        if result.is_err() && !unknown {
+            self.content = content;
+        }
+        result
+    }
+
+    /// The payload in extents; inline bytes are written to one.
+    pub(super) async fn into_extents(self) -> Result<Self, EngineError> {
+        let Some(StoredPayload::Inline(bytes)) = &self.content else { return Ok(self) };
+        let mut writer = self.engine.payload_writer(Some(self.bytes)).await?;
+        for run in bytes.chunks(BUFFER_BYTES) {
+            let mut buffer = writer.buffer().await;
+            buffer.append(run);
+            writer.write(buffer).await?;
+        }
+        writer.finish().await
+    }
+}
+
+impl<H: Host> Drop for Payload<H> {
+    fn drop(&mut self) {
+        if let Some(StoredPayload::Slices(slices)) = &self.content {
+            self.engine.release(slices);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! From what is on the drives to the index: superblocks, checkpoint, log; then the references to extents,
+//! which all cores count before any core writes.
+
+mod prepare;
+mod replay;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use super::format::checkpoint::CheckpointEntry;
+use super::format::{FileName, SegmentId};
+use super::log::LogSegment;
+use super::message::{Answer, Request};
+use super::types::EngineError;
+use super::{Engine, checkpoint, gc, owner_of};
+use crate::base::limits::BLOCK_BYTES;
+use crate::io::{Disk, FileEntry, Host};
+use replay::{Chain, Replay};
+
+pub use prepare::prepare;
+
+/// Why a node's data cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The drives do not belong together, are of another format version, or are incomplete.
+    Foreign(String),
+    /// The data is damaged: file and offset are named.
+    Corrupt(String),
+    Io(std::io::Error),
+    /// The engine could not start on what it found.
+    Engine(EngineError),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign(why) | Self::Corrupt(why) => out.write_str(why),
+            Self::Io(error) => error.fmt(out),
+            Self::Engine(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<std::io::Error> for OpenError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<EngineError> for OpenError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// The files of all drives, by what they are.
+pub(super) struct Inventory {
+    /// Log segments with their drive.
+    logs: BTreeMap<SegmentId, (usize, FileEntry)>,
+    data: BTreeMap<SegmentId, (usize, FileEntry)>,
+    checkpoints: Vec<(usize, FileName)>,
+}
+
+/// Reads what this core owns; see [`Engine::recover`].
+pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
+    let inner = &engine.inner;
+    let (me, cores) = (engine.me(), engine.cores());
+    let inventory = take_inventory(engine)?;
+    let next_id = next_segment_id(&inventory, me as u32, cores as u32);
+    inner.checkpoint.next_id.set(next_id);
+
+    let mut replay = Replay::open(engine, &inventory).await?;
+    let chains = choose_base(engine, &inventory, &replay)?;
+    for chain in chains {
+        replay.run(engine, chain).await?;
+    }
+    inner.checkpoint.set_index_ready();
+    inner.recovered_signal.raise();
+    learn_buckets(engine).await?;
+    exchange_references(engine).await?;
+
+    let (position, segments) = replay.finish(engine).await;
+    let own = segments.into_iter().filter(|(id, _)| *id as usize % cores == me);
+    let own: BTreeMap<SegmentId, LogSegment> = own.collect();
+    let old = own.values().filter(|segment| segment.generation != inner.identity.generation).count();
+    inner.shared.old_segments.fetch_add(old as u32, Ordering::SeqCst);
+    inner.log.start(position, own).await?;
+    inner.recovered.set(true);
+    inner.recovered_signal.raise();
+    gc::start(engine, own_data(&inventory, me, cores));
+    Ok(())
+}
+
+/// Length, allocation and number of the data segments that this core owns.
+fn own_data(inventory: &Inventory, me: usize, cores: usize) -> Vec<(SegmentId, u64, u64)> {
+    let own = inventory.data.iter().filter(|(id, _)| **id as usize % cores == me);
+    own.map(|(id, (_, file))| (*id, file.bytes, file.bytes_allocated)).collect()
+}
+
+fn take_inventory<H: Host>(engine: &Engine<H>) -> Result<Inventory, OpenError> {
+    let mut inventory = Inventory { logs: BTreeMap::new(), data: BTreeMap::new(), checkpoints: Vec::new() };
+    for (drive, disk) in engine.host().disks().iter().enumerate() {
+        for file in disk.list()? {
+            match FileName::parse(&file.name) {
+                Some(FileName::Log(id)) => drop(inventory.logs.insert(id, (drive, file))),
+                Some(FileName::Data(id)) => drop(inventory.data.insert(id, (drive, file))),
+                Some(name @ FileName::Checkpoint { .. }) => inventory.checkpoints.push((drive, name)),
+                Some(FileName::CheckpointDraft { .. }) | None => {}
+            }
+        }
+    }
+    Ok(inventory)
+}
+
+/// The least number above all others that this core may give to a segment.
+fn next_segment_id(inventory: &Inventory, me: u32, cores: u32) -> SegmentId {
+    let highest = inventory.logs.keys().chain(inventory.data.keys()).max();
+    // 0 means "no segment" in the header of a first batch.
+    let least = highest.map_or(1, |id| id + 1);
+    (least..least + cores).find(|id| id % cores == me).expect("one of any `cores` in a row")
+}
+
+/// Loads the best checkpoints into the index and says which logs to replay on top, in order.
+fn choose_base<H: Host>(
+    engine: &Engine<H>,
+    inventory: &Inventory,
+    replay: &Replay<H>,
+) -> Result<Vec<Chain>, OpenError> {
+    let identity = engine.inner.identity;
+    let own_chain = |from| Chain { generation: identity.generation, shard: identity.shard, from };
+    let mut own: Vec<(usize, FileName)> = of_shard(inventory, identity.generation, identity.shard);
+    own.sort_unstable_by_key(|(_, name)| *name);
+    let mut base = None;
+    for (drive, name) in own {
+        // Oldest first: every valid one counts as kept, the newest valid one is the base.
+        match checkpoint::read_header(&engine.host().disks()[drive], name) {
+            Some(header) if header.node == identity.node => {
+                engine.inner.checkpoint.found(header.sequence, header.position);
+                base = Some((drive, name));
+            }
+            _ => tracing::warn!("{name} is damaged and not used"),
+        }
+    }
+    if base.is_some() {
+        engine.inner.shared.checkpoints_missing.fetch_sub(1, Ordering::SeqCst);
+    }
+    let mut candidates: Vec<(usize, FileName)> = of_shard(inventory, identity.generation, identity.shard);
+    candidates.sort_unstable_by_key(|(_, name)| std::cmp::Reverse(*name));
+    for (drive, name) in candidates {
+        match load_into(engine, drive, name) {
+            Ok(from) => return Ok(vec![own_chain(Some(from))]),
+            Err(why) => tracing::warn!("a checkpoint is not used: {why}"),
+        }
+    }
+    for generation in (0..identity.generation).rev() {
+        if let Some(mut chains) = load_generation(engine, inventory, generation) {
+            chains.extend(replay.chains_between(generation, identity.generation));
+            chains.push(own_chain(None));
+            return Ok(chains);
+        }
+    }
+    let mut chains = replay.chains_before(identity.generation);
+    chains.push(own_chain(None));
+    Ok(chains)
+}
+
+/// Checkpoints of a shard on any drive.
+fn of_shard(inventory: &Inventory, wanted_generation: u32, wanted_shard: u32) -> Vec<(usize, FileName)> {
+    let wanted = |name: &FileName| {
+        matches!(name, FileName::Checkpoint { generation, shard, .. }
+            if *generation == wanted_generation && *shard == wanted_shard)
+    };
+    inventory.checkpoints.iter().filter(|(_, name)| wanted(name)).copied().collect()
+}
+
+/// Loads the newest valid checkpoint of every shard of an earlier generation, if there is one of each.
+fn load_generation<H: Host>(
+    engine: &Engine<H>,
+    inventory: &Inventory,
+    generation: u32,
+) -> Option<Vec<Chain>> {
+    let disks = engine.host().disks();
+    let of_generation = |name: &FileName| matches!(name, FileName::Checkpoint { generation: found, .. } if *found == generation);
+    let headers = inventory.checkpoints.iter().filter(|(_, name)| of_generation(name));
+    let cores =
+        headers.filter_map(|(drive, name)| checkpoint::read_header(&disks[*drive], *name)).next()?.cores;
+    let mut chosen = Vec::new();
+    for shard in 0..cores {
+        let mut candidates = of_shard(inventory, generation, shard);
+        candidates.sort_unstable_by_key(|(_, name)| std::cmp::Reverse(*name));
+        let valid = candidates
+            .into_iter()
+            .find(|(drive, name)| checkpoint::load(&disks[*drive], *name, |_| {}).is_ok());
+        chosen.push(valid?);
+    }
+    let mut chains = Vec::new();
+    for (shard, (drive, name)) in chosen.into_iter().enumerate() {
+        let from = load_into(engine, drive, name).ok()?;
+        chains.push(Chain { generation, shard: shard as u32, from: Some(from) });
+    }
+    Some(chains)
+}
+
+/// Loads what this core owns of a checkpoint into the index.
+fn load_into<H: Host>(
+    engine: &Engine<H>,
+    drive: usize,
+    name: FileName,
+) -> Result<super::log::LogPosition, String> {
+    let (me, cores) = (engine.me(), engine.cores());
+    let mut index = engine.inner.index.borrow_mut();
+    let header = checkpoint::load(&engine.host().disks()[drive], name, |entry| match entry {
+        CheckpointEntry::Bucket { bucket, location } => {
+            if me == 0 {
+                index.apply(super::format::record::Record::BucketPut(bucket), location);
+            }
+        }
+        CheckpointEntry::Object { bucket, key, entry } => {
+            if owner_of(bucket, &key, cores) == me {
+                index.set(bucket, key, entry);
+            }
+        }
+        CheckpointEntry::Upload { bucket, entry } => {
+            if owner_of(bucket, &entry.upload.key, cores) == me {
+                index.restore_upload(bucket, entry);
+            }
+        }
+    })?;
+    Ok(header.position)
+}
+
+/// Gets the table of buckets from core 0, and drops what is left of buckets that are gone.
+async fn learn_buckets<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
+    let Answer::Buckets(table) = engine.ask(0, Request::BucketTable).await? else {
+        return Err(OpenError::Engine(EngineError::Failed("core 0 has no table of buckets".to_string())));
+    };
+    let mut buckets = engine.inner.buckets.borrow_mut();
+    table.into_iter().for_each(|bucket| buckets.insert(bucket));
+    let mut index = engine.inner.index.borrow_mut();
+    let gone: Vec<_> = index.buckets.keys().copied().filter(|id| !buckets.contains(*id)).collect();
+    for id in gone {
+        index.drop_bucket(id);
+    }
+    Ok(())
+}
+
+/// Tells every owner which of its extents this core's index refers to, and waits until all cores have.
+async fn exchange_references<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
+    const REFERENCES_PER_MESSAGE: usize = 16 * 1024;
+    let cores = engine.cores();
+    let mut by_owner = vec![Vec::new(); cores];
+    engine.inner.index.borrow().for_each_slice(|slice| {
+        by_owner[slice.extent.segment as usize % cores].push((slice.extent, slice.extent_bytes));
+    });
+    for (owner, references) in by_owner.into_iter().enumerate() {
+        for run in references.chunks(REFERENCES_PER_MESSAGE) {
+            engine.ask(owner, Request::RecoverReferences { references: run.to_vec() }).await?;
+        }
+    }
+    for answer in engine.ask_all(|| Request::RecoverReferencesEnd).await {
+        answer?;
+    }
+    while engine.inner.references_ended.get() < cores {
+        engine.inner.recovered_signal.wait().await;
+    }
+    Ok(())
+}
+
+/// Bytes that a segment takes on its drive, for what was not scanned.
+fn bytes_on_drive(file: &FileEntry) -> u64 {
+    file.bytes.min(file.bytes_allocated).max(BLOCK_BYTES as u64)
+}

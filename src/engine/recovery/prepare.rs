@@ -1,0 +1,97 @@
+//! Superblocks at a start: whose drives these are, which start this is, whether the number of cores changed.
+
+use std::sync::Arc;
+
+use super::OpenError;
+use crate::base::limits::BLOCK_BYTES;
+use crate::engine::format::superblock::Superblock;
+use crate::engine::{SUPERBLOCK_NAME, Shared};
+use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
+
+/// Reads or makes the superblocks of all drives for a node of `cores` cores. Once for each start, on any
+/// one thread, before the engines are made.
+pub async fn prepare<H: Host>(host: &H, cores: usize) -> Result<Arc<Shared>, OpenError> {
+    let mut found = Vec::new();
+    for (drive, disk) in host.disks().iter().enumerate() {
+        found.push(read(disk, drive).await?);
+    }
+    let known: Vec<&Superblock> = found.iter().flatten().collect();
+    let mut next = match known.iter().max_by_key(|superblock| superblock.epoch) {
+        Some(newest) => (*newest).clone(),
+        None => first(host, cores),
+    };
+    check_belonging(&found, &next, host.disks().len())?;
+    if next.cores as usize != cores {
+        next.generation += 1;
+        next.cores = cores as u32;
+    }
+    next.epoch += 1;
+    next.drives = host.disks().len() as u32;
+    for (drive, disk) in host.disks().iter().enumerate() {
+        next.drive = drive as u32;
+        write(disk, &next).await?;
+    }
+    Ok(Arc::new(Shared::new(next.node, next.epoch, next.generation, cores)))
+}
+
+fn first<H: Host>(host: &H, cores: usize) -> Superblock {
+    let mut node = [0; 16];
+    host.random(&mut node);
+    Superblock { node, drive: 0, drives: 1, epoch: 0, generation: 1, cores: cores as u32 }
+}
+
+/// Every drive that the node had must be there; new ones may come after them.
+fn check_belonging(
+    found: &[Option<Superblock>],
+    newest: &Superblock,
+    drives: usize,
+) -> Result<(), OpenError> {
+    if newest.epoch > 0 && (newest.drives as usize) > drives {
+        let why = format!("the node has {} drives, {drives} are given", newest.drives);
+        return Err(OpenError::Foreign(why));
+    }
+    for (drive, superblock) in found.iter().enumerate() {
+        match superblock {
+            None if newest.epoch > 0 && drive < newest.drives as usize => {
+                let why =
+                    format!("drive {drive} of the node has lost its {SUPERBLOCK_NAME}, or is another one");
+                return Err(OpenError::Foreign(why));
+            }
+            Some(superblock) if superblock.node != newest.node => {
+                return Err(OpenError::Foreign(format!("drive {drive} belongs to another node")));
+            }
+            Some(superblock) if superblock.drive as usize != drive => {
+                let why = format!("drive {} of the node is given in place {drive}", superblock.drive);
+                return Err(OpenError::Foreign(why));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn read<D: Disk>(disk: &D, drive: usize) -> Result<Option<Superblock>, OpenError> {
+    let file = match disk.open(SUPERBLOCK_NAME, OpenMode::Read).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let (result, buffer) = disk.read(&file, 0, Buffer::heap(BLOCK_BYTES), 0..BLOCK_BYTES).await;
+    let count = result?;
+    Superblock::decode(&buffer.whole()[..count])
+        .map(Some)
+        .map_err(|why| OpenError::Foreign(format!("{SUPERBLOCK_NAME} of drive {drive}: {why}")))
+}
+
+async fn write<D: Disk>(disk: &D, superblock: &Superblock) -> Result<(), OpenError> {
+    let draft = format!("{SUPERBLOCK_NAME}.draft");
+    let _ = disk.remove(&draft).await;
+    let file = disk.open(&draft, OpenMode::Create).await?;
+    let mut buffer = Buffer::heap(BLOCK_BYTES);
+    buffer.append(&superblock.encode());
+    disk.write(&file, 0, buffer, 0..BLOCK_BYTES, Durability::Durable).await.0?;
+    disk.sync(&file).await?;
+    disk.rename(&draft, SUPERBLOCK_NAME).await?;
+    disk.sync_directory().await?;
+    Ok(())
+}
