@@ -19,6 +19,10 @@ const fn prefix(name: &'static str) -> Row {
     Row { name, is_prefix: true, harmless: &[] }
 }
 
+/// The canned ACLs of AWS that are no harmless values; what is neither is a mistake of the client.
+const CANNED_ACLS: [&str; 5] =
+    ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
+
 /// A feature that comes to exist removes its row.
 const TABLE: &[Row] = &[
     // All canned ACLs under which only the owner of the bucket may do anything.
@@ -42,10 +46,18 @@ pub fn check(request: &Request) -> Result<(), S3Error> {
         if let Some(row) = row
             && !row.harmless.iter().any(|harmless| harmless.as_bytes() == value.as_slice())
         {
-            return Err(S3Error::not_implemented(name));
+            return Err(refusal(name, value));
         }
     }
     Ok(())
+}
+
+fn refusal(name: &str, value: &[u8]) -> S3Error {
+    let value = String::from_utf8_lossy(value);
+    if name == "x-amz-acl" && !CANNED_ACLS.contains(&value.as_ref()) {
+        return S3Error::invalid_argument("Invalid canned ACL.", name, value);
+    }
+    S3Error::not_implemented(name)
 }
 
 #[cfg(test)]
@@ -68,6 +80,8 @@ mod tests {
             assert_eq!(error.code, Code::NotImplemented);
             assert_eq!(error.fields, [("Header", name.to_owned())]);
         }
+        let error = check(&Request::for_test("PUT", "/b/k", &[("x-amz-acl", "public-ready")])).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument);
     }
 
     #[test]

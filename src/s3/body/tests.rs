@@ -38,7 +38,7 @@ impl Incoming for Pieces {
         let count = buffer.append(&left[..left.len().min(limit).min(self.piece_bytes)]);
         self.at += count;
         match (count, &self.end) {
-            (0, Err(error)) => (Err(error.clone()), buffer),
+            (0, Err(error)) => (Err(*error), buffer),
             _ => (Ok(count), buffer),
         }
     }

@@ -15,17 +15,13 @@ use crate::s3::error::S3Error;
 use crate::s3::read::{self, Outcome, Reading, Selection, content_range};
 use crate::s3::service::S3Service;
 
-/// Separates the parts of a `multipart/byteranges` body (RFC 9110, section 14.6). A line of an object that
-/// equals it does no harm: clients go by each part's `Content-Range`.
-const BOUNDARY: &str = "ringcask-3d6b6a416f9b5d8c";
-
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let reading = match read::look_up(service, &request).await? {
         Outcome::Proceed(reading) => reading,
         Outcome::NotModified(response) => return Ok(response),
     };
     let mut response = reading.response(&request)?;
-    let content = Content::of(&reading, &mut response);
+    let content = Content::of(service, &reading, &mut response);
     let bytes = content.bytes();
     if bytes == 0 {
         return Ok(response);
@@ -58,22 +54,23 @@ enum Piece {
 impl Content {
     /// What a read sends. For several ranges, `response` gets another `Content-Type`, and the object's own
     /// moves into each part.
-    pub fn of<H: Host>(reading: &Reading<H>, response: &mut Response) -> Self {
+    pub fn of<H: Host>(service: &S3Service<H>, reading: &Reading<H>, response: &mut Response) -> Self {
         let one = |range: Range<u64>| Self { pieces: [Piece::Range(range)].into() };
         match &reading.selection {
             Selection::Whole => one(0..reading.object.bytes),
             Selection::Range(range) | Selection::Part { range, .. } => one(range.clone()),
             Selection::Ranges(ranges) => {
-                let content_type = replace_content_type(response);
-                Self::of_ranges(ranges, reading.object.bytes, &content_type)
+                let boundary = boundary(service.engine().host());
+                let content_type = replace_content_type(response, &boundary);
+                Self::of_ranges(ranges, reading.object.bytes, &content_type, &boundary)
             }
         }
     }
 
-    fn of_ranges(ranges: &[Range<u64>], total: u64, content_type: &[u8]) -> Self {
+    fn of_ranges(ranges: &[Range<u64>], total: u64, content_type: &[u8], boundary: &str) -> Self {
         let mut pieces = VecDeque::with_capacity(ranges.len() * 2 + 1);
         for range in ranges {
-            let mut text = format!("\r\n--{BOUNDARY}\r\nContent-Type: ").into_bytes();
+            let mut text = format!("\r\n--{boundary}\r\nContent-Type: ").into_bytes();
             text.extend_from_slice(content_type);
             text.extend_from_slice(b"\r\nContent-Range: ");
             text.extend_from_slice(content_range(range, total).as_bytes());
@@ -81,7 +78,7 @@ impl Content {
             pieces.push_back(Piece::Text(text.into()));
             pieces.push_back(Piece::Range(range.clone()));
         }
-        pieces.push_back(Piece::Text(format!("\r\n--{BOUNDARY}--\r\n").into()));
+        pieces.push_back(Piece::Text(format!("\r\n--{boundary}--\r\n").into()));
         Self { pieces }
     }
 
@@ -95,8 +92,16 @@ impl Content {
     }
 }
 
+/// Separates the parts of a `multipart/byteranges` body (RFC 9110, section 14.6). It is drawn for each response,
+/// so that no stored object can hold it.
+fn boundary<H: Host>(host: &H) -> String {
+    let mut bytes = [0; 16];
+    host.random(&mut bytes);
+    format!("{:032x}", u128::from_be_bytes(bytes))
+}
+
 /// Puts the type of a body of several ranges in place of the object's, which it returns.
-fn replace_content_type(response: &mut Response) -> Vec<u8> {
+fn replace_content_type(response: &mut Response, boundary: &str) -> Vec<u8> {
     const NAME: &[u8] = b"Content-Type: ";
     let headers = std::mem::take(&mut response.headers);
     let mut content_type = Vec::new();
@@ -106,7 +111,7 @@ fn replace_content_type(response: &mut Response) -> Vec<u8> {
             None => response.headers.extend_from_slice(line),
         }
     }
-    response.header("Content-Type", format!("multipart/byteranges; boundary={BOUNDARY}"));
+    response.header("Content-Type", format!("multipart/byteranges; boundary={boundary}"));
     content_type
 }
 
@@ -154,14 +159,15 @@ mod tests {
 
     #[test]
     fn several_ranges_become_parts_with_their_own_headers() {
+        let boundary = "0123";
         let mut response =
             Response::new(206).with_header("ETag", "x").with_header("Content-Type", "text/plain");
-        let content_type = replace_content_type(&mut response);
+        let content_type = replace_content_type(&mut response, boundary);
         assert_eq!(
             String::from_utf8(response.headers).unwrap(),
-            format!("ETag: x\r\nContent-Type: multipart/byteranges; boundary={BOUNDARY}\r\n")
+            format!("ETag: x\r\nContent-Type: multipart/byteranges; boundary={boundary}\r\n")
         );
-        let content = Content::of_ranges(&[50..60, 0..1], 100, &content_type);
+        let content = Content::of_ranges(&[50..60, 0..1], 100, &content_type, boundary);
         let mut body = String::new();
         for piece in &content.pieces {
             match piece {
@@ -172,9 +178,9 @@ mod tests {
         assert_eq!(
             body,
             format!(
-                "\r\n--{BOUNDARY}\r\nContent-Type: text/plain\r\nContent-Range: bytes 50-59/100\r\n\r\n\
-                 xxxxxxxxxx\r\n--{BOUNDARY}\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-0/100\
-                 \r\n\r\nx\r\n--{BOUNDARY}--\r\n"
+                "\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 50-59/100\r\n\r\n\
+                 xxxxxxxxxx\r\n--{boundary}\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-0/100\
+                 \r\n\r\nx\r\n--{boundary}--\r\n"
             )
         );
         assert_eq!(content.bytes(), body.len() as u64);

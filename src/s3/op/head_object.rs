@@ -14,7 +14,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         Outcome::NotModified(response) => return Ok(response),
     };
     let mut response = reading.response(&request)?;
-    let content = Content::of(&reading, &mut response);
+    let content = Content::of(service, &reading, &mut response);
     response.body = ResponseBody::Absent { bytes: content.bytes() };
     Ok(response)
 }
