@@ -36,7 +36,9 @@ struct RingInner {
     permits: Semaphore,
     /// Entries in the submission queue that the kernel was not told of yet.
     queued: Cell<usize>,
-    /// Of the task that tells it.
+    /// Counts how often the kernel took only a part of what was queued, which breaks links.
+    submissions_cut: Cell<u64>,
+    /// Of the task that tells the kernel of queued entries.
     flusher: RefCell<Option<Waker>>,
     stopping: Cell<bool>,
     /// Raised when the last operation under way completed.
@@ -60,10 +62,10 @@ pub(super) struct Held {
 
 impl Held {
     /// Gives up an operation that nobody waits for any more.
-    fn discard(self, result: i32) {
-        if self.opens && result >= 0 {
+    fn discard(self, results: Results) {
+        if self.opens && results[0] >= 0 {
             // SAFETY: the kernel opened this descriptor for the operation; nobody else knows it.
-            drop(unsafe { OwnedFd::from_raw_fd(result) });
+            drop(unsafe { OwnedFd::from_raw_fd(results[0]) });
         }
     }
 }
@@ -80,6 +82,9 @@ enum Slot {
     Free,
     UnderWay {
         held: Held,
+        /// Completions still to come, and the results of those that came.
+        missing: usize,
+        results: Results,
         /// None until the future was polled.
         waker: Option<Waker>,
         /// The future was dropped: nobody waits, but the kernel still works.
@@ -88,13 +93,24 @@ enum Slot {
     },
     Done {
         held: Held,
-        result: i32,
+        results: Results,
     },
 }
 
+/// Results of an operation's entries, of which there are one or two.
+type Results = [i32; 2];
+
 impl Operations {
-    fn insert(&mut self, held: Held, permit: Permit) -> usize {
-        let slot = Slot::UnderWay { held, waker: None, abandoned: false, _permit: permit };
+    fn insert(&mut self, held: Held, entries: usize, permit: Permit) -> usize {
+        let results = Results::default();
+        let slot = Slot::UnderWay {
+            held,
+            missing: entries,
+            results,
+            waker: None,
+            abandoned: false,
+            _permit: permit,
+        };
         self.under_way += 1;
         match self.free.pop() {
             Some(index) => {
@@ -127,7 +143,8 @@ impl Ring {
             .setup_submit_all()
             .setup_clamp()
             .dontfork()
-            .build(entries)
+            // A linked pair needs two.
+            .build(entries.max(2))
             .map_err(|error| explain_setup_error(&error))?;
         uring.submitter().register_eventfd(wakeup.as_fd().as_raw_fd())?;
         let arena = Arena::register(&uring, pool, cores);
@@ -138,6 +155,7 @@ impl Ring {
                 operations: RefCell::default(),
                 permits: Semaphore::new(capacity),
                 queued: Cell::new(0),
+                submissions_cut: Cell::new(0),
                 flusher: RefCell::default(),
                 stopping: Cell::new(false),
                 idle: Signal::default(),
@@ -163,36 +181,66 @@ impl Ring {
         let mut retries = 0;
         loop {
             let permit = self.inner.permits.acquire(1).await;
-            // SAFETY: the caller's promise; `held` goes into the slot until the kernel is done.
-            let completion = unsafe { self.start(&entry, held, permit) };
             let result;
-            (result, held) = completion.await;
-            match -result {
-                libc::EINTR => {}
-                libc::EAGAIN if retries < RING_RETRIES_MAX => {
-                    retries += 1;
-                    monoio::time::sleep(RETRY_DELAY).await;
-                }
-                code if code > 0 => return (Err(io::Error::from_raw_os_error(code)), held),
-                _ => return (Ok(result as u32), held),
+            // SAFETY: the caller's promise.
+            ([result, _], held) = unsafe { self.start(std::slice::from_ref(&entry), held, permit) }.await;
+            if !retry(result, &mut retries).await {
+                return (outcome(result), held);
             }
         }
     }
 
-    /// Queues an operation.
+    /// Runs a write and, after it, a sync of its file, which the kernel starts without waking this core in
+    /// between. A write that is short or fails keeps the sync from running, which then fails too.
     ///
     /// # Safety
     ///
-    /// As for [`Ring::run`].
-    unsafe fn start(&self, entry: &squeue::Entry, held: Held, permit: Permit) -> Completion {
-        let index = self.inner.operations.borrow_mut().insert(held, permit);
-        let entry = entry.clone().user_data(index as u64);
+    /// As for [`Ring::run`], for both entries.
+    pub async unsafe fn run_synced(
+        &self,
+        write: squeue::Entry,
+        sync: squeue::Entry,
+        mut held: Held,
+    ) -> (io::Result<u32>, io::Result<u32>, Held) {
+        let entries = [write.flags(squeue::Flags::IO_LINK), sync];
+        let mut retries = 0;
+        loop {
+            let permit = self.inner.permits.acquire(entries.len()).await;
+            let submissions_cut = self.inner.submissions_cut.get();
+            let (written, synced);
+            // SAFETY: the caller's promise.
+            ([written, synced], held) = unsafe { self.start(&entries, held, permit) }.await;
+            if retry(written, &mut retries).await {
+                continue;
+            }
+            // Submitted apart, they may have run side by side.
+            let apart = submissions_cut != self.inner.submissions_cut.get();
+            let mut synced_outcome = outcome(synced);
+            if apart || matches!(-synced, libc::EINTR | libc::EAGAIN) {
+                let [_, sync] = entries;
+                // SAFETY: the caller's promise.
+                (synced_outcome, held) = unsafe { self.run(sync, held) }.await;
+            }
+            return (outcome(written), synced_outcome, held);
+        }
+    }
+
+    /// Queues an operation of one entry, or of two that are linked.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::run`], for all entries.
+    unsafe fn start(&self, entries: &[squeue::Entry], held: Held, permit: Permit) -> Completion {
+        let index = self.inner.operations.borrow_mut().insert(held, entries.len(), permit);
         let mut uring = self.inner.uring.borrow_mut();
-        // SAFETY: everything the entry refers to lives in the slot until its completion is reaped, even if
-        // the future is dropped or the ring is (see `Drop`).
-        unsafe { uring.submission().push(&entry) }.expect("no more permits than entries");
+        for (which, entry) in entries.iter().enumerate() {
+            let entry = entry.clone().user_data((index * Results::default().len() + which) as u64);
+            // SAFETY: everything the entry refers to lives in the slot until its completion is reaped, even
+            // if the future is dropped or the ring is (see `Drop`).
+            unsafe { uring.submission().push(&entry) }.expect("no more permits than entries");
+        }
         drop(uring);
-        self.inner.queued.set(self.inner.queued.get() + 1);
+        self.inner.queued.set(self.inner.queued.get() + entries.len());
         if let Some(flusher) = self.inner.flusher.borrow_mut().take() {
             flusher.wake();
         }
@@ -256,6 +304,9 @@ impl RingInner {
                 Err(error) => return Err(error),
             };
             self.queued.set(self.queued.get().saturating_sub(submitted));
+            if self.queued.get() > 0 {
+                self.submissions_cut.set(self.submissions_cut.get() + 1);
+            }
             if submitted == 0 {
                 break;
             }
@@ -270,27 +321,35 @@ impl RingInner {
         let mut completions = self.completions.take();
         completions
             .extend(self.uring.borrow_mut().completion().map(|entry| (entry.user_data(), entry.result())));
-        for (index, result) in completions.drain(..) {
-            self.complete(index as usize, result);
+        for (number, result) in completions.drain(..) {
+            self.complete(number as usize, result);
         }
         self.completions.replace(completions);
     }
 
-    fn complete(&self, index: usize, result: i32) {
+    fn complete(&self, number: usize, result: i32) {
+        let (index, which) = (number / Results::default().len(), number % Results::default().len());
         let mut operations = self.operations.borrow_mut();
+        let Slot::UnderWay { missing, results, .. } = &mut operations.slots[index] else {
+            unreachable!("the kernel completes each entry once");
+        };
+        results[which] = result;
+        *missing -= 1;
+        if *missing > 0 {
+            return;
+        }
         operations.under_way -= 1;
         let idle = operations.under_way == 0;
-        let Slot::UnderWay { held, waker, abandoned, _permit: permit } =
-            std::mem::replace(&mut operations.slots[index], Slot::Free)
-        else {
-            unreachable!("the kernel completes each operation once");
+        let slot = std::mem::replace(&mut operations.slots[index], Slot::Free);
+        let Slot::UnderWay { held, results, waker, abandoned, _permit: permit, .. } = slot else {
+            unreachable!("checked above");
         };
         if abandoned {
             operations.free.push(index);
             drop(operations);
-            held.discard(result);
+            held.discard(results);
         } else {
-            operations.slots[index] = Slot::Done { held, result };
+            operations.slots[index] = Slot::Done { held, results };
             drop(operations);
             if let Some(waker) = waker {
                 waker.wake();
@@ -307,15 +366,15 @@ impl Drop for RingInner {
     /// Waits for the kernel, which may still write into what the operations hold. A core that ends in order
     /// has drained before, so that this finds nothing.
     fn drop(&mut self) {
-        while self.operations.get_mut().under_way > 0 {
+        let missing = |slot: &Slot| if let Slot::UnderWay { missing, .. } = slot { *missing } else { 0 };
+        let mut left: usize = self.operations.get_mut().slots.iter().map(missing).sum();
+        while left > 0 {
             let uring = self.uring.get_mut();
             if uring.submit_and_wait(1).is_err_and(|error| error.raw_os_error() != Some(libc::EINTR)) {
-                // The kernel may go on writing: give up the memory rather than let it be used again.
+                // The kernel may go on writing into this memory, which is given up below.
                 break;
             }
-            let count = uring.completion().count();
-            let operations = self.operations.get_mut();
-            operations.under_way = operations.under_way.saturating_sub(count);
+            left = left.saturating_sub(uring.completion().count());
         }
         // Giving buffers back wakes tasks, for which there is no runtime any more.
         std::mem::forget(self.operations.take());
@@ -329,9 +388,9 @@ struct Completion {
 }
 
 impl Future for Completion {
-    type Output = (i32, Held);
+    type Output = (Results, Held);
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<(i32, Held)> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<(Results, Held)> {
         let mut operations = self.ring.operations.borrow_mut();
         if let Slot::UnderWay { waker, .. } = &mut operations.slots[self.index] {
             if !waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
@@ -339,13 +398,13 @@ impl Future for Completion {
             }
             return Poll::Pending;
         }
-        let Slot::Done { held, result } = operations.remove(self.index) else {
+        let Slot::Done { held, results } = operations.remove(self.index) else {
             unreachable!("polled after its end");
         };
         drop(operations);
         // The slot is no longer this future's.
         self.get_mut().index = usize::MAX;
-        Poll::Ready((result, held))
+        Poll::Ready((results, held))
     }
 }
 
@@ -363,9 +422,26 @@ impl Drop for Completion {
         }
         let slot = operations.remove(self.index);
         drop(operations);
-        if let Slot::Done { held, result } = slot {
-            held.discard(result);
+        if let Slot::Done { held, results } = slot {
+            held.discard(results);
         }
+    }
+}
+
+fn outcome(result: i32) -> io::Result<u32> {
+    u32::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+/// Whether an operation is to be tried again: it was interrupted, or the kernel lacked resources for it.
+async fn retry(result: i32, retries: &mut u32) -> bool {
+    match -result {
+        libc::EINTR => true,
+        libc::EAGAIN if *retries < RING_RETRIES_MAX => {
+            *retries += 1;
+            monoio::time::sleep(RETRY_DELAY).await;
+            true
+        }
+        _ => false,
     }
 }
 

@@ -96,6 +96,54 @@ fn every_kind_of_buffer_reads_back_what_it_wrote() {
 }
 
 #[test]
+fn both_ways_of_durable_writes_write_through_a_small_ring() {
+    use super::disk::DurableWrite;
+    for way in [DurableWrite::Flag, DurableWrite::LinkedSync] {
+        on_core(2, async move |host| {
+            let disk = host.disks()[0].with_durable_write(way);
+            let file = disk.open("a", OpenMode::Create).await.unwrap();
+            let (left, done) = (Rc::new(Cell::new(16)), Signal::default());
+            for mark in 0..16 {
+                let (host, disk, file) = (host.clone(), disk.clone(), file.clone());
+                let (left, done) = (left.clone(), done.clone());
+                host.clone().spawn(async move {
+                    let buffer = fill(host.pool().acquire(BLOCK_BYTES).await, mark, BLOCK_BYTES);
+                    write(&disk, &file, u64::from(mark) * BLOCK, buffer, Durability::Durable).await;
+                    left.set(left.get() - 1);
+                    done.raise();
+                });
+            }
+            while left.get() > 0 {
+                done.wait().await;
+            }
+            for mark in 0..16 {
+                let block = read(&disk, &file, u64::from(mark) * BLOCK, 0..BLOCK_BYTES).await;
+                assert_eq!(block, [mark; BLOCK_BYTES]);
+            }
+            // A failed write is reported, and its sync's cancellation is not taken for the reason.
+            let read_only = disk.open("a", OpenMode::Read).await.unwrap();
+            let buffer = Buffer::heap(1);
+            let (result, _) = disk.write(&read_only, 0, buffer, 0..BLOCK_BYTES, Durability::Durable).await;
+            assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EBADF));
+        });
+    }
+}
+
+#[test]
+fn durable_writes_are_asked_for_as_suits_the_drive() {
+    use super::disk::{DurableWrite, durable_write_of};
+    let ways = [
+        (Some("write through\n"), Some("0\n"), DurableWrite::Flag),
+        (Some("write back\n"), Some("1\n"), DurableWrite::Flag),
+        (Some("write back\n"), Some("0\n"), DurableWrite::LinkedSync),
+        (None, None, DurableWrite::LinkedSync),
+    ];
+    for (write_cache, fua, way) in ways {
+        assert_eq!(durable_write_of(write_cache, fua), way, "{write_cache:?} {fua:?}");
+    }
+}
+
+#[test]
 fn a_file_that_ends_within_a_block_reads_to_its_end() {
     on_core(RING_ENTRIES, async |host| {
         let disk = &host.disks()[0];
