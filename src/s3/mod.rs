@@ -20,6 +20,8 @@ pub mod read;
 pub mod request;
 pub mod route;
 pub mod service;
+#[cfg(test)]
+mod tests;
 pub mod unsupported;
 pub mod version;
 pub mod xml;

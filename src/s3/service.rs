@@ -150,7 +150,12 @@ impl<H: Host> S3Service<H> {
         self.run(request, body).await
     }
 
-    async fn run<I: Incoming>(&self, request: Authorized, body: &mut I) -> Result<Response, S3Error> {
+    /// Carries out what is allowed.
+    pub(super) async fn run<I: Incoming>(
+        &self,
+        request: Authorized,
+        body: &mut I,
+    ) -> Result<Response, S3Error> {
         if request.operation().row().support == Support::Fixed {
             return match request.operation().row().level {
                 Level::Object => op::object_settings::run(self, request).await,
