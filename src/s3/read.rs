@@ -4,7 +4,6 @@
 use std::ops::Range;
 
 use crate::auth::Identity;
-use crate::base::checksum::Checksum;
 use crate::engine::{Object, ObjectPart};
 use crate::http::range::{self, RangeRequest};
 use crate::http::{Response, date};
@@ -173,18 +172,21 @@ impl<H: Host> Reading<H> {
                 match self.object.parts.get(*index) {
                     Some(part) => {
                         response.header("x-amz-mp-parts-count", self.object.parts.len().to_string());
-                        describe_part_checksum(response, part.checksum.as_ref(), request);
+                        self.describe_part_checksum(response, part, request);
                     }
                     None => metadata::describe_checksum(response, &self.object, request),
                 }
             }
         }
     }
-}
 
-fn describe_part_checksum(response: &mut Response, checksum: Option<&Checksum>, request: &Request) {
-    if let (true, Some(checksum)) = (metadata::is_checksum_asked(request), checksum) {
+    /// The part's own checksum, and how that of the object is made of its parts'.
+    fn describe_part_checksum(&self, response: &mut Response, part: &ObjectPart, request: &Request) {
+        let (true, Some(checksum)) = (metadata::is_checksum_asked(request), &part.checksum) else { return };
         response.header(checksum.algorithm.header(), checksum_text(checksum, 0));
+        if let Some(object) = &self.object.attributes.checksum {
+            response.header("x-amz-checksum-type", object.kind.name());
+        }
     }
 }
 

@@ -198,17 +198,16 @@ impl<H: Host> S3Service<H> {
         self.request_id_last.set(id);
         format!("{id:016X}")
     }
-}
 
-impl<H: Host> Service for S3Service<H> {
-    async fn call(&self, head: Head, body: &mut Body, _peer: SocketAddr) -> Response {
+    /// Answers a request whatever becomes of it.
+    pub(super) async fn respond<I: Incoming>(&self, head: Head, body: &mut I) -> Response {
         let request_id = self.request_id();
         let is_head = head.method == "HEAD";
         let path = head.path.clone();
         let mut response = match self.answer(head, body).await {
             Ok(response) => response,
             Err(error) => {
-                if error.code.status() >= 500 {
+                if error.code.status() >= 500 && error.code != Code::NotImplemented {
                     tracing::warn!(request_id, code = error.code.name(), "{}", error.message);
                 }
                 let mut response = error.response(&path, &request_id, &self.host_id);
@@ -220,6 +219,12 @@ impl<H: Host> Service for S3Service<H> {
         };
         response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
         response
+    }
+}
+
+impl<H: Host> Service for S3Service<H> {
+    async fn call(&self, head: Head, body: &mut Body, _peer: SocketAddr) -> Response {
+        self.respond(head, body).await
     }
 
     fn refuse(&self, refusal: Refusal) -> Response {

@@ -183,8 +183,8 @@ fn load_generation<H: Host>(
     generation: u32,
 ) -> Option<Vec<Chain>> {
     let disks = engine.host().disks();
-    let of_generation = |name: &FileName| matches!(name, FileName::Checkpoint { generation: found, .. } if *found == generation);
-    let headers = inventory.checkpoints.iter().filter(|(_, name)| of_generation(name));
+    let is_of_it = |name| matches!(name, FileName::Checkpoint { generation: it, .. } if it == generation);
+    let headers = inventory.checkpoints.iter().filter(|(_, name)| is_of_it(*name));
     let cores =
         headers.filter_map(|(drive, name)| checkpoint::read_header(&disks[*drive], *name)).next()?.cores;
     let mut chosen = Vec::new();

@@ -10,7 +10,7 @@ use crate::s3::body::{DocumentDigest, Incoming};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::is_bucket_name;
 use crate::s3::service::S3Service;
-use crate::s3::{body, unsupported, xml};
+use crate::s3::{body, xml};
 
 /// The region whose endpoint answers 200 to an owner who makes a bucket again.
 const REGION_FORGIVING: &str = "us-east-1";
@@ -20,7 +20,6 @@ pub async fn run<H: Host, I: Incoming>(
     mut request: Authorized,
     body: &mut I,
 ) -> Result<Response, S3Error> {
-    unsupported::check(&request)?;
     let name = request.bucket.clone();
     if !is_bucket_name(&name) {
         return Err(S3Error::new(Code::InvalidBucketName).with_field("BucketName", &name));

@@ -4,13 +4,12 @@ use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::error::S3Error;
+use crate::s3::metadata;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::service::S3Service;
 use crate::s3::xml::XmlWriter;
-use crate::s3::{metadata, unsupported};
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
-    unsupported::check(&request)?;
     let bucket = service.bucket(&request)?;
     let checksum = UploadChecksum::choose(
         request.header("x-amz-checksum-algorithm")?,

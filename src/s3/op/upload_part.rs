@@ -7,19 +7,18 @@ use crate::engine::{Part, Upload};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::body;
 use crate::s3::body::Incoming;
 use crate::s3::error::S3Error;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
-use crate::s3::{body, unsupported};
 
 pub async fn run<H: Host, I: Incoming>(
     service: &S3Service<H>,
     mut request: Authorized,
     body: &mut I,
 ) -> Result<Response, S3Error> {
-    unsupported::check(&request)?;
     let bucket = service.bucket(&request)?;
     let target = Target::read(&request)?;
     let key = request.key.clone();

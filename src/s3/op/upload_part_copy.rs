@@ -16,13 +16,11 @@ use crate::s3::error::S3Error;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::op::upload_part::Target;
 use crate::s3::service::S3Service;
-use crate::s3::unsupported;
 use crate::s3::xml::{self, XmlWriter};
 
 const RANGE_HEADER: &str = "x-amz-copy-source-range";
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
-    unsupported::check(&request)?;
     let bucket = service.bucket(&request)?;
     let target = Target::read(&request)?;
     let upload = target.find(service, bucket.id, &request.key).await?;
