@@ -92,8 +92,8 @@ impl Content {
     }
 }
 
-/// Separates the parts of a `multipart/byteranges` body (RFC 9110, section 14.6). It is drawn for each response,
-/// so that no stored object can hold it.
+/// Separates the parts of a `multipart/byteranges` body (RFC 9110, section 14.6). It is drawn for each
+/// response, so that no stored object can hold it.
 fn boundary<H: Host>(host: &H) -> String {
     let mut bytes = [0; 16];
     host.random(&mut bytes);
