@@ -63,8 +63,8 @@ macro_rules! operations {
             $($name,)*
         }
 
-        /// All operations, and `PostObject`, the browser's form upload. The first row whose method, level and marks a request has is what it means, so
-        /// rows with more marks stand before those with fewer.
+        /// All operations, and `PostObject`, the browser's form upload. The first row whose method, level
+        /// and marks a request has is what it means, so rows with more marks stand before those with fewer.
         pub const TABLE: &[Row] = &[
             $(Row {
                 operation: Operation::$name,

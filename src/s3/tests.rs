@@ -1,6 +1,9 @@
 //! Operations on a simulated node of one core: what is asked over the protocol, through the engine, to the
 //! simulated drive and back after its power went.
 
+mod harness;
+mod objects;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;

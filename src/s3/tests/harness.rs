@@ -1,0 +1,122 @@
+//! A node of one core on a simulated machine, asked by signed requests without any socket: for tests of
+//! operations.
+
+use std::rc::Rc;
+
+use super::{Alone, Bytes, options};
+use crate::auth::Keys;
+use crate::auth::sign::{Credentials, sign_v4};
+use crate::engine::{Engine, prepare};
+use crate::http::{Head, ResponseBody};
+use crate::io::Host;
+use crate::io::sim::{SimHost, Simulation};
+use crate::s3::service::{S3Service, Settings};
+use crate::s3::xml::{self, Element};
+
+const ROOT: Credentials<'_> = Credentials { id: "root", secret: "secret", region: "us-east-1" };
+
+struct RootKey;
+
+impl Keys for RootKey {
+    fn secret(&self, access_key_id: &str) -> Option<String> {
+        (access_key_id == ROOT.id).then(|| ROOT.secret.to_owned())
+    }
+}
+
+/// The node.
+pub struct Node {
+    service: S3Service<SimHost>,
+    simulation: Simulation,
+}
+
+/// What a request was answered with.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first header of that lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The document of the body. Panics if it is none with that root.
+    pub fn document(&self, root: &str) -> Element {
+        xml::parse(&self.body, root).unwrap_or_else(|_| panic!("no {root}: {self:?}"))
+    }
+
+    /// Status and S3's code of an error.
+    pub fn error(&self) -> (u16, String) {
+        (self.status, self.document("Error").child_text("Code").unwrap_or_default().to_owned())
+    }
+}
+
+impl Node {
+    /// A new node that holds the bucket `bucket`.
+    pub fn with_bucket(bucket: &str) -> Self {
+        let simulation = Simulation::new(1);
+        let host = simulation.host(1);
+        let engine = simulation.block_on(async {
+            let shared = prepare(&host, 1).await.expect("empty drives");
+            let engine = Engine::new(host.clone(), Rc::new(Alone), shared, options());
+            engine.recover().await.expect("nothing to recover");
+            engine
+        });
+        let service = S3Service::new(engine, Settings::default(), Rc::new(RootKey));
+        let node = Self { service, simulation };
+        assert_eq!(node.send("PUT", &format!("/{bucket}"), &[], b"").status, 200);
+        node
+    }
+
+    /// Sends a request signed by the root key; `target` is percent-encoded.
+    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = head(method, target, headers, body);
+        sign_v4(&mut head, ROOT, self.service.engine().host().now(), "UNSIGNED-PAYLOAD");
+        self.send_head(head, body)
+    }
+
+    /// Sends a request that nobody signed.
+    pub fn send_anonymous(&self, method: &str, target: &str) -> Answer {
+        self.send_head(head(method, target, &[], b""), b"")
+    }
+
+    fn send_head(&self, head: Head, body: &[u8]) -> Answer {
+        self.simulation.block_on(async {
+            let response = self.service.respond(head, &mut Bytes(body)).await;
+            let mut body = Vec::new();
+            match response.body {
+                ResponseBody::Empty => {}
+                ResponseBody::Absent { bytes } => body = vec![0; bytes as usize],
+                ResponseBody::Bytes(bytes) => body.extend_from_slice(&bytes),
+                ResponseBody::Stream { bytes, mut source } => {
+                    while let Some(chunk) = source.next().await {
+                        body.extend_from_slice(&chunk.expect("payload that can be read"));
+                    }
+                    assert_eq!(body.len() as u64, bytes, "the announced length");
+                }
+            }
+            let headers = String::from_utf8(response.headers).expect("headers of text");
+            let headers = headers.lines().filter_map(|line| line.split_once(": "));
+            let headers =
+                headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+            Answer { status: response.status, headers, body }
+        })
+    }
+}
+
+fn head(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Head {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query.to_owned())),
+        None => (target, None),
+    };
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+    let mut headers: Vec<_> = headers.iter().map(own).collect();
+    headers.push(("host".to_owned(), b"localhost:9000".to_vec()));
+    if matches!(method, "PUT" | "POST") {
+        headers.push(("content-length".to_owned(), body.len().to_string().into_bytes()));
+    }
+    Head { method: method.to_owned(), path: path.to_owned(), query, headers, version_minor: 1 }
+}
