@@ -2,7 +2,7 @@
 //! threads, so nothing locks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -196,33 +196,54 @@ pub struct Signal {
 #[derive(Default)]
 struct SignalInner {
     round: Cell<u64>,
-    wakers: RefCell<Vec<Waker>>,
+    /// One waker for each who waits, by number.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
+    number_next: Cell<u64>,
 }
 
 impl Signal {
     /// Wakes all who wait now.
     pub fn raise(&self) {
         self.inner.round.set(self.inner.round.get() + 1);
-        for waker in self.inner.wakers.take() {
+        for waker in self.inner.waiting.take().into_values() {
             waker.wake();
         }
     }
 
     /// Waits for the next [`Signal::raise`] after this call (not after its first poll).
-    pub fn wait(&self) -> impl Future<Output = ()> + use<> {
-        let inner = self.inner.clone();
-        let round = inner.round.get();
-        poll_fn(move |context| {
-            if inner.round.get() != round {
-                return Poll::Ready(());
-            }
-            inner.wakers.borrow_mut().push(context.waker().clone());
-            Poll::Pending
-        })
+    pub fn wait(&self) -> SignalWait {
+        let number = self.inner.number_next.replace(self.inner.number_next.get() + 1);
+        SignalWait { inner: self.inner.clone(), round: self.inner.round.get(), number }
     }
 }
 
-/// Lets every other runnable task of the core run before it continues.
+/// The future of [`Signal::wait`].
+pub struct SignalWait {
+    inner: Rc<SignalInner>,
+    round: u64,
+    number: u64,
+}
+
+impl Future for SignalWait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.inner.round.get() != self.round {
+            return Poll::Ready(());
+        }
+        self.inner.waiting.borrow_mut().insert(self.number, context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for SignalWait {
+    fn drop(&mut self) {
+        self.inner.waiting.borrow_mut().remove(&self.number);
+    }
+}
+
+/// Lets every other runnable task of a simple executor run first; product code asks `io::Host::yield_now`.
+#[cfg(test)]
 pub async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {
@@ -266,6 +287,20 @@ mod tests {
         assert!(poll(second.as_mut()).is_ready());
         drop(second);
         assert_eq!(semaphore.available(), 1);
+    }
+
+    #[test]
+    fn a_signal_holds_one_waker_for_each_who_waits() {
+        let signal = Signal::default();
+        let mut waits: Vec<_> = (0..3).map(|_| signal.wait()).collect();
+        for _ in 0..100 {
+            assert!(waits.iter_mut().all(|wait| poll(Pin::new(wait)).is_pending()));
+        }
+        assert_eq!(signal.inner.waiting.borrow().len(), 3);
+        waits.pop();
+        assert_eq!(signal.inner.waiting.borrow().len(), 2);
+        signal.raise();
+        assert!(waits.iter_mut().all(|wait| poll(Pin::new(wait)).is_ready()));
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl<H: Host> Object<H> {
         Self { engine, pin, put }
     }
 
+    /// The host of the core that looked the object up.
+    pub fn host(&self) -> &H {
+        self.engine.host()
+    }
+
     /// Reads `range` of the object's bytes. Panics if the range ends beyond the object.
     pub fn reader(&self, range: Range<u64>) -> PayloadReader<H> {
         assert!(

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::local::oneshot;
+
 pub use buffer::{Buffer, Pool};
 
 /// Milliseconds since the Unix epoch.
@@ -34,6 +36,16 @@ pub trait Host: Clone + 'static {
 
     /// Runs `task` on this core until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
+    /// Lets every other task of the core that can run do so first. Another task does the waking: executors
+    /// may run a task that wakes itself again at once.
+    fn yield_now(&self) -> impl Future<Output = ()> + 'static {
+        let (sender, turn) = oneshot::<()>();
+        self.spawn(async move { drop(sender) });
+        async move {
+            turn.await;
+        }
+    }
 
     /// Waits at least `duration` of monotonic time.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static;

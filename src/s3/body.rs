@@ -11,11 +11,10 @@ use crate::base::limits::{
     BUFFER_BYTES, CHUNK_OVERREAD_BYTES, HASH_SLICE_BYTES, INLINE_BYTES_MAX, PART_BYTES_MAX,
     SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
 };
-use crate::base::local::yield_now;
 use crate::engine::{Engine, Payload};
 use crate::hash::{DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
 use crate::http::aws_chunked::{AwsChunkedDecoder, Event, Span};
-use crate::io::{Buffer, Host, Pool};
+use crate::io::{Buffer, Host};
 use crate::net::{Body, BodyError};
 use crate::s3::access::Authorized;
 use crate::s3::claims::{ChecksumClaim, Claims, invalid_value, too_large};
@@ -66,7 +65,7 @@ pub async fn receive<H: Host, I: Incoming>(
     let checksum = claims.checksum.as_ref().map(|claim| claim.algorithm).or(checksum_default);
     let plan = DigestPlan { md5: true, sha256: matches!(promise, PayloadPromise::Sha256(_)), checksum };
     let bytes = claims.bytes;
-    let mut stream = PayloadStream::new(body, promise, claims, plan, PART_BYTES_MAX);
+    let mut stream = PayloadStream::new(engine.host(), body, promise, claims, plan, PART_BYTES_MAX);
     let payload = match bytes {
         Some(bytes) if bytes <= INLINE_BYTES_MAX as u64 => {
             // Framing needs room of its own, so that the buffer is never full before the payload ends.
@@ -94,7 +93,7 @@ pub async fn receive<H: Host, I: Incoming>(
 /// Writes what `filled` holds already and what is still to come.
 async fn stream_to_drive<H: Host, I: Incoming>(
     engine: &Engine<H>,
-    stream: &mut PayloadStream<'_, I>,
+    stream: &mut PayloadStream<'_, H, I>,
     bytes: Option<u64>,
     filled: Option<Buffer>,
 ) -> Result<Payload<H>, S3Error> {
@@ -123,8 +122,8 @@ pub enum DocumentDigest {
 }
 
 /// Receives a request document (XML) into memory, checked like any payload.
-pub async fn receive_document<I: Incoming>(
-    pool: &Pool,
+pub async fn receive_document<H: Host, I: Incoming>(
+    host: &H,
     request: &mut Authorized,
     body: &mut I,
     digest: DocumentDigest,
@@ -146,9 +145,9 @@ pub async fn receive_document<I: Incoming>(
         sha256: matches!(promise, PayloadPromise::Sha256(_)),
         checksum: claims.checksum.as_ref().map(|claim| claim.algorithm),
     };
-    let mut stream = PayloadStream::new(body, promise, claims, plan, bytes_max);
+    let mut stream = PayloadStream::new(host, body, promise, claims, plan, bytes_max);
     let mut document = Vec::new();
-    let mut buffer = pool.acquire(SMALL_BUFFER_BYTES).await;
+    let mut buffer = host.pool().acquire(SMALL_BUFFER_BYTES).await;
     while !stream.is_ended {
         buffer.clear();
         buffer = stream.fill(buffer).await?;
@@ -178,7 +177,8 @@ enum Signatures {
 }
 
 /// A payload on its way in.
-struct PayloadStream<'a, I> {
+struct PayloadStream<'a, H, I> {
+    host: &'a H,
     body: &'a mut I,
     coding: Coding,
     /// SHA-256 that the signature promises.
@@ -193,8 +193,9 @@ struct PayloadStream<'a, I> {
     is_ended: bool,
 }
 
-impl<'a, I: Incoming> PayloadStream<'a, I> {
+impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
     fn new(
+        host: &'a H,
         body: &'a mut I,
         promise: PayloadPromise,
         claims: Claims,
@@ -220,6 +221,7 @@ impl<'a, I: Incoming> PayloadStream<'a, I> {
             }
         };
         Self {
+            host,
             body,
             coding,
             sha256,
@@ -272,7 +274,7 @@ impl<'a, I: Incoming> PayloadStream<'a, I> {
         while let Some(slice) = slices.next() {
             self.hasher.update(slice);
             if slice.len() == HASH_SLICE_BYTES || slices.peek().is_some() {
-                yield_now().await;
+                self.host.yield_now().await;
             }
         }
         Ok(())

@@ -18,7 +18,7 @@ use super::index::Index;
 use super::log::{LogPosition, error_of};
 use super::types::{BucketId, EngineError};
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKPOINTS_KEPT, WALK_STEP_ENTRIES};
-use crate::base::local::{Semaphore, yield_now};
+use crate::base::local::Semaphore;
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
 /// What a core knows of its checkpoints.
@@ -188,7 +188,7 @@ async fn write_entries<H: Host>(engine: &Engine<H>, image: &mut Image<H::Disk>) 
             }
             let Some(last) = last else { break };
             key = Some(last);
-            yield_now().await;
+            engine.host().yield_now().await;
         }
         let mut upload = None;
         loop {

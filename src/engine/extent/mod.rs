@@ -18,7 +18,7 @@ use super::log::{Identity, error_of};
 use super::shared::Shared;
 use super::types::EngineError;
 use crate::base::limits::BLOCK_BYTES;
-use crate::base::local::{Semaphore, Sender, oneshot};
+use crate::base::local::{Semaphore, Sender, Signal, SignalWait, oneshot};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
 /// The data segments of a core; clones share them.
@@ -47,6 +47,7 @@ struct Inner<H: Host> {
     extents: RefCell<HashMap<ExtentId, Extent>>,
     /// Extents without references, with the read epoch after which nobody can reach them.
     condemned: RefCell<VecDeque<(u64, ExtentId)>>,
+    condemned_signal: Signal,
     /// Who waits for the sync after the one under way.
     syncs: RefCell<HashMap<SegmentId, Vec<SyncDone>>>,
     failed: RefCell<Option<String>>,
@@ -110,6 +111,7 @@ impl<H: Host> Extents<H> {
             segments: RefCell::default(),
             extents: RefCell::default(),
             condemned: RefCell::default(),
+            condemned_signal: Signal::default(),
             syncs: RefCell::default(),
             failed: RefCell::new(None),
         };
@@ -244,6 +246,7 @@ impl<H: Host> Extents<H> {
                 extents.get_mut(&extent).expect("found above").condemned = epoch;
                 condemned.push_back((epoch, extent));
             }
+            self.inner.condemned_signal.raise();
         }
     }
 
@@ -255,6 +258,16 @@ impl<H: Host> Extents<H> {
         if state.references == 1 {
             self.inner.account(extent.segment, i64::from(extent_blocks(payload_bytes)));
         }
+    }
+
+    /// Waits until an extent is condemned after this call.
+    pub fn condemned(&self) -> SignalWait {
+        self.inner.condemned_signal.wait()
+    }
+
+    /// Whether extents wait for their readers to go.
+    pub fn has_condemned(&self) -> bool {
+        !self.inner.condemned.borrow().is_empty()
     }
 
     /// Frees condemned extents that nobody reads any more; whether there was anything to do.

@@ -30,8 +30,14 @@ pub fn start<H: Host>(engine: &Engine<H>, data: Vec<(SegmentId, u64, u64)>) {
     engine.host().spawn(async move {
         reaping.extents().free_unreferenced(&data).await;
         loop {
-            if !reaping.extents().reap().await {
+            let condemned = reaping.extents().condemned();
+            if reaping.extents().reap().await {
+                continue;
+            }
+            if reaping.extents().has_condemned() {
                 reaping.host().sleep(READERS_PAUSE).await;
+            } else {
+                condemned.await;
             }
         }
     });

@@ -1,9 +1,5 @@
 //! Payload streams in every coding, cut anywhere, honest and forged.
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
 use proptest::prelude::*;
 
 use super::*;
@@ -11,6 +7,7 @@ use crate::auth::sign::{Credentials, sign_v4};
 use crate::auth::{self, Authentication, Identity, Keys, SigningKeys};
 use crate::base::limits::BLOCK_BYTES;
 use crate::http::Head;
+use crate::io::sim::Simulation;
 use crate::s3::request::Request;
 use crate::s3::route::Operation;
 
@@ -44,16 +41,6 @@ impl Incoming for Pieces {
     }
 }
 
-/// Runs a future that never waits for anything but its turn.
-fn run<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            return output;
-        }
-    }
-}
-
 /// Receives a payload through buffers of one block.
 fn received(
     headers: &[(&str, &str)],
@@ -64,10 +51,12 @@ fn received(
     let claims = Claims::of(&Request::for_test("PUT", "/b/k", headers), &promise, bytes_max)?;
     let checksum = claims.checksum.as_ref().map(|claim| claim.algorithm);
     let plan = DigestPlan { md5: true, sha256: matches!(promise, PayloadPromise::Sha256(_)), checksum };
-    let mut stream = PayloadStream::new(&mut body, promise, claims, plan, bytes_max);
+    let simulation = Simulation::new(1);
+    let host = simulation.host_with_arena(1, 0);
+    let mut stream = PayloadStream::new(&host, &mut body, promise, claims, plan, bytes_max);
     let mut payload = Vec::new();
     while !stream.is_ended {
-        let buffer = run(stream.fill(Buffer::heap(BLOCK_BYTES)))?;
+        let buffer = simulation.block_on(stream.fill(Buffer::heap(BLOCK_BYTES)))?;
         assert!(stream.is_ended || buffer.spare() == 0, "only the last buffer may have room left");
         payload.extend_from_slice(&buffer);
     }
@@ -211,7 +200,9 @@ fn a_document_is_bounded_and_may_need_a_digest() {
         let authentication = Authentication { identity, payload };
         let mut request = Authorized::new(request, Operation::DeleteObjects, authentication).unwrap();
         let mut body = Pieces::new("<Delete/>");
-        let result = run(receive_document(&Pool::new(0), &mut request, &mut body, digest));
+        let simulation = Simulation::new(1);
+        let host = simulation.host_with_arena(1, 0);
+        let result = simulation.block_on(receive_document(&host, &mut request, &mut body, digest));
         result.map_err(|error| error.code)
     };
     let length = ("content-length", "9");

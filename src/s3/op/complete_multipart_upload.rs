@@ -27,8 +27,8 @@ pub async fn run<H: Host, I: Incoming>(
     let promise = Promise::read(|name| request.head.text(name))?;
     let id_text = request.query("uploadId").unwrap_or_default().to_owned();
     let id = multipart::upload_id(&id_text)?;
-    let pool = service.engine().host().pool();
-    let document = body::receive_document(pool, &mut request, body, DocumentDigest::OfObject).await?;
+    let host = service.engine().host();
+    let document = body::receive_document(host, &mut request, body, DocumentDigest::OfObject).await?;
     let named = completion::parse(&document)?;
     let wanted = Wanted { bucket: bucket.id, key: &request.key, id, id_text: &id_text, named: &named };
     let object = wanted.complete(service, &request, &promise, condition).await?;

@@ -2,7 +2,6 @@
 
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::limits::{HASH_SLICE_BYTES, PART_BYTES_MAX};
-use crate::base::local::yield_now;
 use crate::engine::{Attributes, Object, ObjectPart};
 use crate::hash::{self, DigestPlan, Hasher};
 use crate::http::Response;
@@ -136,7 +135,7 @@ async fn computed_checksum<H: Host>(
     while let Some(chunk) = reader.next().await {
         for slice in chunk?.chunks(HASH_SLICE_BYTES) {
             hasher.update(slice);
-            yield_now().await;
+            object.host().yield_now().await;
         }
     }
     let kind = ChecksumKind::FullObject;

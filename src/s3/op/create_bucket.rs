@@ -24,8 +24,8 @@ pub async fn run<H: Host, I: Incoming>(
     if !is_bucket_name(&name) {
         return Err(S3Error::new(Code::InvalidBucketName).with_field("BucketName", &name));
     }
-    let pool = service.engine().host().pool();
-    let document = body::receive_document(pool, &mut request, body, DocumentDigest::Optional).await?;
+    let host = service.engine().host();
+    let document = body::receive_document(host, &mut request, body, DocumentDigest::Optional).await?;
     let region = service.settings().region.as_str();
     check_configuration(&document, region)?;
     match service.engine().create_bucket(&name, BTreeMap::new()).await {

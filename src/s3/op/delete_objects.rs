@@ -19,8 +19,8 @@ pub async fn run<H: Host, I: Incoming>(
     body: &mut I,
 ) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
-    let pool = service.engine().host().pool();
-    let document = body::receive_document(pool, &mut request, body, DocumentDigest::Required).await?;
+    let host = service.engine().host();
+    let document = body::receive_document(host, &mut request, body, DocumentDigest::Required).await?;
     if document.is_empty() {
         return Err(Code::MissingRequestBodyError.into());
     }

@@ -6,7 +6,6 @@ use std::ops::Range;
 use crate::base::checksum::{Checksum, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::base::limits::PART_BYTES_MAX;
-use crate::base::local::yield_now;
 use crate::engine::{Attributes, Object, Part};
 use crate::hash::{DigestPlan, Digests, Hasher};
 use crate::http::Response;
@@ -125,7 +124,7 @@ async fn computed_digests<H: Host>(
     let mut reader = object.reader(range);
     while let Some(chunk) = reader.next().await {
         hasher.update(&chunk?);
-        yield_now().await;
+        object.host().yield_now().await;
     }
     let Digests { md5, checksum, .. } = hasher.finish();
     Ok(PartDigests { etag: md5.map_or(derived, ETag::of_md5), checksum })
