@@ -1,0 +1,25 @@
+//! A real node, driven from outside: exact request texts, races, crashes, and the clients people use.
+//!
+//! Each test starts its own node on its own folder. `RINGCASK_BINARY` names another build to test (a release
+//! build, say). The clients are set up once by `tests/clients/setup`; what can't be set up fails its tests.
+
+// The simulated clock and disk are the engine's affair; these tests run real processes.
+#![allow(clippy::disallowed_methods)]
+
+mod client;
+mod content;
+mod http;
+mod node;
+mod sign;
+mod tools;
+
+mod conditions;
+mod crash;
+mod cyberduck;
+mod digests;
+mod framing;
+mod listing;
+mod programs;
+mod restart;
+mod round_trips;
+mod tables;

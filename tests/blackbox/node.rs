@@ -1,0 +1,195 @@
+//! One `ringcask` process on a folder of its own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::sign::Credentials;
+
+/// Bounds every start and stop: generous, because the machine may be busy; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a node is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub cores: usize,
+    /// Folders given with `--data`.
+    pub drives: usize,
+    /// Further arguments.
+    pub arguments: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { cores: 2, drives: 1, arguments: Vec::new() }
+    }
+}
+
+pub struct Node {
+    options: Options,
+    process: Option<Child>,
+    address: SocketAddr,
+    folder: TempDir,
+    credentials: Credentials,
+}
+
+impl Node {
+    /// A node with two cores on an empty folder.
+    pub fn start() -> Self {
+        Self::start_with(Options::default())
+    }
+
+    pub fn start_with(options: Options) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("node-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut node = Self {
+            options,
+            process: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            folder,
+            credentials: Credentials {
+                access_key_id: "AKIATESTTESTTESTTEST".to_owned(),
+                secret_key: "secret/of+the=tests0123456789012345678901".to_owned(),
+                region: "us-east-1".to_owned(),
+            },
+        };
+        node.launch();
+        node
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(binary());
+        for drive in 0..self.options.drives {
+            command.arg("--data").arg(self.data(drive));
+        }
+        command
+            .args(["--listen", "127.0.0.1:0", "--cores", &self.options.cores.to_string()])
+            .args(&self.options.arguments)
+            .env("RINGCASK_ROOT_USER", &self.credentials.access_key_id)
+            .env("RINGCASK_ROOT_PASSWORD", &self.credentials.secret_key)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Folder of a drive.
+    fn data(&self, drive: usize) -> PathBuf {
+        self.folder.path().join(format!("data{drive}"))
+    }
+
+    /// A folder beside the node's data, for clients.
+    pub fn scratch(&self) -> PathBuf {
+        let path = self.folder.path().join("scratch");
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::new(self.address, self.credentials.clone())
+    }
+
+    /// A client, and a bucket made with it.
+    #[track_caller]
+    pub fn client_with_bucket(&self, bucket: &str) -> Client {
+        let mut client = self.client();
+        client.put_bucket(bucket);
+        client
+    }
+
+    /// SIGKILL: the process gets no chance to write anything more.
+    pub fn kill(&mut self) {
+        let mut process = self.process.take().expect("the node runs");
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+
+    /// SIGTERM, and the exit status.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut process = self.process.take().expect("the node runs");
+        let id = rustix::process::Pid::from_child(&process);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = process.try_wait().unwrap() {
+                return status;
+            }
+            if Instant::now() > deadline {
+                process.kill().unwrap();
+                process.wait().unwrap();
+                panic!("the node did not end within {PATIENCE:?} of SIGTERM\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts a stopped node again on the same folder.
+    pub fn restart(&mut self, cores: usize) {
+        assert!(self.process.is_none(), "the node still runs");
+        self.options.cores = cores;
+        self.launch();
+    }
+
+    /// The end of what the node wrote to stderr.
+    pub fn log(&self) -> String {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("stderr")
+    }
+
+    fn launch(&mut self) {
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut process = self.command().stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let stdout = process.stdout.take().unwrap();
+        self.process = Some(process);
+        let (sender, receiver) = mpsc::channel();
+        // Reads on to the end, so that the node never waits for a full pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(address) = line.trim().strip_prefix("listening on http://") {
+                    let _ = sender.send(address.trim_end_matches('/').to_owned());
+                }
+            }
+        });
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(address) => self.address = address.parse().unwrap(),
+            Err(_) => panic!("the node did not say that it listens\n{}", self.log()),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the node's stderr ends:\n{}\n---", self.log());
+        }
+    }
+}
+
+/// The binary under test.
+fn binary() -> PathBuf {
+    std::env::var_os("RINGCASK_BINARY")
+        .map_or_else(|| Path::new(env!("CARGO_BIN_EXE_ringcask")).to_owned(), PathBuf::from)
+}
