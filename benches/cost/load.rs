@@ -1,0 +1,246 @@
+//! The load: one thread, one epoll, some connections with one request each under way.
+//!
+//! It is cheap, so that the server is what limits: requests are sent as they were prepared, and answers are
+//! compared with what is expected while they come in.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use crate::requests::{ExpectedBody, Request};
+
+/// Bytes that one receive takes at most.
+const RECEIVE_BYTES: usize = 256 * 1024;
+
+/// Longest head of an answer.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest body of an answer that is kept to be looked at: a page of 1,000 short keys, with room to spare.
+const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// An answer that takes longer never comes.
+const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+
+pub struct Client {
+    address: SocketAddr,
+}
+
+impl Client {
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    pub fn connect(&self, count: usize) -> Result<Vec<Connection>, String> {
+        (0..count)
+            .map(|_| Connection::new(self.address).map_err(|error| format!("connect: {error}")))
+            .collect()
+    }
+
+    /// Sends all requests over `connections` new connections. Returns the digest of what was done.
+    pub fn run(&self, connections: usize, requests: &[Request]) -> Result<u64, String> {
+        self.run_on(self.connect(connections.min(requests.len()))?, requests)
+    }
+
+    /// As [`Client::run`], over connections that are open already; each takes the next request when its last
+    /// one was answered.
+    pub fn run_on(&self, mut connections: Vec<Connection>, requests: &[Request]) -> Result<u64, String> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
+        let mut waiting = requests.iter();
+        let mut busy = 0;
+        let mut work: u64 = 0;
+        for (index, connection) in connections.iter_mut().enumerate() {
+            let data = EventData::new_u64(index as u64);
+            epoll::add(&epoll, &connection.stream, data, EventFlags::IN | EventFlags::OUT | EventFlags::ET)
+                .map_err(|error| format!("epoll: {error}"))?;
+            if let Some(request) = waiting.next() {
+                connection.begin(request)?;
+                busy += 1;
+            }
+        }
+        let mut received = vec![0; RECEIVE_BYTES];
+        let mut events = Vec::with_capacity(connections.len().max(1));
+        let mut current: Vec<Option<&Request>> = requests.iter().take(connections.len()).map(Some).collect();
+        current.resize(connections.len(), None);
+        while busy > 0 {
+            events.clear();
+            match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), Some(&PATIENCE)) {
+                Ok(0) => return Err("an answer does not come".to_owned()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(format!("epoll: {error}")),
+            }
+            for event in &events {
+                let index = event.data.u64() as usize;
+                let connection = &mut connections[index];
+                while let Some(request) = current[index] {
+                    if !connection.advance(request, &mut received)? {
+                        break;
+                    }
+                    work = work.wrapping_add(request.work);
+                    current[index] = waiting.next();
+                    match current[index] {
+                        Some(next) => connection.begin(next)?,
+                        None => busy -= 1,
+                    }
+                }
+            }
+        }
+        Ok(work)
+    }
+}
+
+/// A connection with at most one request under way.
+pub struct Connection {
+    stream: TcpStream,
+    /// Bytes of the request that were sent, head and body.
+    sent: usize,
+    /// The answer's head as far as it came.
+    head: Vec<u8>,
+    /// Length of the answer's body; known once the head was read.
+    body_bytes: Option<usize>,
+    body_received: usize,
+    /// The body, if it cannot be compared as it comes.
+    kept: Vec<u8>,
+}
+
+impl Connection {
+    fn new(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, sent: 0, head: Vec::new(), body_bytes: None, body_received: 0, kept: Vec::new() })
+    }
+
+    /// Starts to send a request.
+    fn begin(&mut self, request: &Request) -> Result<(), String> {
+        self.sent = 0;
+        self.head.clear();
+        self.body_bytes = None;
+        self.body_received = 0;
+        self.kept.clear();
+        self.send(request)
+    }
+
+    /// Sends what the socket takes.
+    fn send(&mut self, request: &Request) -> Result<(), String> {
+        let total = request.head.len() + request.body.len();
+        while self.sent < total {
+            let head = request.head.get(self.sent..).unwrap_or_default();
+            let body = &request.body[self.sent.saturating_sub(request.head.len())..];
+            match self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // The answer that may be there already says why.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+                Err(error) => return Err(format!("send: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends and receives what can be. Whether the answer is complete; if it is, it is right.
+    fn advance(&mut self, request: &Request, received: &mut [u8]) -> Result<bool, String> {
+        self.send(request)?;
+        loop {
+            match self.stream.read(received) {
+                Ok(0) => return Err("the node closed a connection".to_owned()),
+                Ok(count) => {
+                    if self.take(request, &received[..count])? {
+                        return Ok(true);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(format!("receive: {error}")),
+            }
+        }
+    }
+
+    /// Takes bytes of the answer.
+    fn take(&mut self, request: &Request, mut bytes: &[u8]) -> Result<bool, String> {
+        if self.body_bytes.is_none() {
+            let before = self.head.len();
+            self.head.extend_from_slice(bytes);
+            let Some(end) = find(&self.head, b"\r\n\r\n").map(|at| at + 4) else {
+                if self.head.len() > HEAD_BYTES_MAX {
+                    return Err("the head of an answer does not end".to_owned());
+                }
+                return Ok(false);
+            };
+            bytes = &bytes[end - before..];
+            self.head.truncate(end);
+            self.body_bytes = Some(self.check_head(request)?);
+        }
+        let is_right = match &request.expected.body {
+            ExpectedBody::Exactly(body) => {
+                body.get(self.body_received..self.body_received + bytes.len()) == Some(bytes)
+            }
+            _ => {
+                self.kept.extend_from_slice(bytes);
+                self.kept.len() <= KEPT_BYTES_MAX
+            }
+        };
+        self.body_received += bytes.len();
+        if !is_right || Some(self.body_received) > self.body_bytes {
+            return Err(format!("a wrong body answers {}", first_line(&request.head)));
+        }
+        if Some(self.body_received) < self.body_bytes {
+            return Ok(false);
+        }
+        if let ExpectedBody::Keys(keys) = &request.expected.body {
+            check_keys(&self.kept, keys)?;
+        }
+        if self.sent < request.head.len() + request.body.len() {
+            return Err(format!("an answer came before the end of {}", first_line(&request.head)));
+        }
+        Ok(true)
+    }
+
+    /// Checks the answer's head; returns how long a body follows.
+    fn check_head(&self, request: &Request) -> Result<usize, String> {
+        let expected = &request.expected;
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut answer = httparse::Response::new(&mut headers);
+        answer.parse(&self.head).map_err(|error| format!("an answer that is not HTTP: {error}"))?;
+        let header = |name: &str| {
+            let found = answer.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            found.map(|header| String::from_utf8_lossy(header.value))
+        };
+        let wrong = |what: &str| {
+            let head = String::from_utf8_lossy(&self.head);
+            Err(format!("a wrong {what} answers {}:\n{head}", first_line(&request.head)))
+        };
+        if answer.code != Some(expected.status) {
+            return wrong("status");
+        }
+        if expected.etag.is_some() && header("etag").as_deref() != expected.etag.as_deref() {
+            return wrong("ETag");
+        }
+        let length = header("content-length").map(|text| text.parse::<usize>());
+        match (&expected.body, length) {
+            (ExpectedBody::Absent { bytes }, Some(Ok(length))) if length as u64 == *bytes => Ok(0),
+            (ExpectedBody::Empty, None | Some(Ok(0))) => Ok(0),
+            (ExpectedBody::Exactly(body), Some(Ok(length))) if length == body.len() => Ok(length),
+            (ExpectedBody::Keys(_), Some(Ok(length))) if length > 0 => Ok(length),
+            _ => wrong("length"),
+        }
+    }
+}
+
+/// Checks that a listing names just these keys.
+fn check_keys(listing: &[u8], keys: &[String]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(listing);
+    let listed = text.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap_or_default());
+    if listed.eq(keys.iter().map(String::as_str)) { Ok(()) } else { Err("a wrong listing".to_owned()) }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn first_line(head: &[u8]) -> String {
+    let end = find(head, b"\r\n").unwrap_or(head.len());
+    String::from_utf8_lossy(&head[..end]).into_owned()
+}

@@ -1,0 +1,284 @@
+//! What is asked of the node: a row for each workload.
+
+use std::rc::Rc;
+
+use crate::requests::{Maker, Request, Signed, content};
+
+/// Connections of everything that is not measured.
+pub const STOCK_CONNECTIONS: usize = 32;
+
+const BUCKET: &str = "cost";
+const BUCKET_LISTED: &str = "cost-listed";
+
+/// One row of the table.
+pub struct Workload {
+    pub name: &'static str,
+    pub connections: usize,
+    pub unit: Unit,
+    /// The goal in `unit`, if one is set.
+    pub goal: Option<f64>,
+    pub phases: fn(&Workload, &Maker, &Sizes, usize) -> Phases,
+}
+
+/// What the cost is divided by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// CPU microseconds a request.
+    Request,
+    /// CPU milliseconds a gigabyte (10^9 bytes) of payload.
+    Gigabyte,
+}
+
+/// The requests of one round.
+#[derive(Default)]
+pub struct Phases {
+    pub before: Vec<Vec<Request>>,
+    pub measured: Vec<Request>,
+    /// Reads back what was written, and removes it.
+    pub after: Vec<Vec<Request>>,
+}
+
+const fn row(
+    name: &'static str,
+    connections: usize,
+    unit: Unit,
+    goal: Option<f64>,
+    phases: fn(&Workload, &Maker, &Sizes, usize) -> Phases,
+) -> Workload {
+    Workload { name, connections, unit, goal, phases }
+}
+
+/// All workloads, in the order of the table.
+pub const WORKLOADS: &[Workload] = &[
+    row("get-4k-presigned-1", 1, Unit::Request, None, get_small_presigned),
+    row("get-4k-presigned-32", 32, Unit::Request, Some(20.0), get_small_presigned),
+    row("get-4k-signed-32", 32, Unit::Request, Some(20.0), get_small_signed),
+    row("head-4k-signed-32", 32, Unit::Request, None, head_small),
+    row("put-4k-1", 1, Unit::Request, None, put_small),
+    row("put-4k-32", 32, Unit::Request, Some(40.0), put_small),
+    row("overwrite-4k-32", 32, Unit::Request, None, overwrite_small),
+    row("delete-4k-32", 32, Unit::Request, None, delete_small),
+    row("list-1000-of-10000-1", 1, Unit::Request, None, list),
+    row("get-8m-8", 8, Unit::Gigabyte, Some(400.0), get_large),
+    row("put-8m-8", 8, Unit::Gigabyte, None, put_large),
+    row("put-8m-signed-chunks-8", 8, Unit::Gigabyte, None, put_large_signed_chunks),
+];
+
+/// How much of everything.
+pub struct Sizes {
+    small_bytes: usize,
+    large_bytes: usize,
+    /// Objects that the reading workloads read.
+    small_objects: usize,
+    large_objects: usize,
+    listed_objects: usize,
+    page_keys: usize,
+    /// Keys that are overwritten again and again.
+    overwritten_keys: usize,
+    /// Requests of a round, by connection count and kind.
+    small_reads: usize,
+    small_writes: usize,
+    /// The same over one connection, which is slower.
+    small_reads_alone: usize,
+    small_writes_alone: usize,
+    pages: usize,
+    large_reads: usize,
+    large_writes: usize,
+}
+
+impl Sizes {
+    /// Large enough that a tick of the kernel's CPU accounting (10 ms) is no more than a few percent.
+    pub fn full(scale: usize) -> Self {
+        Self {
+            small_bytes: 4096,
+            large_bytes: 8 << 20,
+            small_objects: 1000,
+            large_objects: 16,
+            listed_objects: 10_000,
+            page_keys: 1000,
+            overwritten_keys: 1000,
+            small_reads: 40_000 * scale,
+            small_writes: 20_000 * scale,
+            small_reads_alone: 20_000 * scale,
+            small_writes_alone: 4000 * scale,
+            pages: 500 * scale,
+            large_reads: 128 * scale,
+            large_writes: 32 * scale,
+        }
+    }
+
+    pub fn quick() -> Self {
+        Self {
+            small_bytes: 4096,
+            large_bytes: 300_000,
+            small_objects: 8,
+            large_objects: 2,
+            listed_objects: 60,
+            page_keys: 20,
+            overwritten_keys: 8,
+            small_reads: 40,
+            small_writes: 40,
+            small_reads_alone: 10,
+            small_writes_alone: 10,
+            pages: 4,
+            large_reads: 8,
+            large_writes: 8,
+        }
+    }
+}
+
+/// What the reading workloads read: buckets first, then their objects.
+pub fn stock(maker: &Maker, sizes: &Sizes) -> Vec<Vec<Request>> {
+    let buckets = vec![maker.create_bucket(BUCKET), maker.create_bucket(BUCKET_LISTED)];
+    let small = (0..sizes.small_objects).map(|number| maker.put(&small_key(number), &small(sizes, number)));
+    let large = (0..sizes.large_objects).map(|number| maker.put(&large_key(number), &large(sizes, number)));
+    let nothing: Rc<[u8]> = Rc::from(&[][..]);
+    let listed = (0..sizes.listed_objects)
+        .map(|number| maker.put(&format!("/{BUCKET_LISTED}/{}", listed_key(number)), &nothing));
+    vec![buckets, small.collect(), large.collect(), listed.collect()]
+}
+
+fn small_key(number: usize) -> String {
+    format!("/{BUCKET}/small/{number}")
+}
+
+fn large_key(number: usize) -> String {
+    format!("/{BUCKET}/large/{number}")
+}
+
+fn listed_key(number: usize) -> String {
+    format!("photos/2026/{number:06}.jpg")
+}
+
+fn small(sizes: &Sizes, number: usize) -> Rc<[u8]> {
+    content(number as u64, sizes.small_bytes)
+}
+
+/// Two contents in turns: each takes megabytes of the load's own memory.
+fn large(sizes: &Sizes, number: usize) -> Rc<[u8]> {
+    content(u64::MAX - (number % 2) as u64, sizes.large_bytes)
+}
+
+fn small_reads(workload: &Workload, sizes: &Sizes) -> usize {
+    if workload.connections == 1 { sizes.small_reads_alone } else { sizes.small_reads }
+}
+
+fn small_writes(workload: &Workload, sizes: &Sizes) -> usize {
+    if workload.connections == 1 { sizes.small_writes_alone } else { sizes.small_writes }
+}
+
+/// Reads the small objects in turns. The first pass fills the node's cache and is not measured.
+fn reads_small(workload: &Workload, sizes: &Sizes, request: impl Fn(&str, &Rc<[u8]>) -> Request) -> Phases {
+    let contents: Vec<_> = (0..sizes.small_objects).map(|number| small(sizes, number)).collect();
+    let read = |number: usize| request(&small_key(number), &contents[number]);
+    Phases {
+        before: vec![(0..sizes.small_objects).map(read).collect()],
+        measured: (0..small_reads(workload, sizes)).map(|turn| read(turn % sizes.small_objects)).collect(),
+        after: Vec::new(),
+    }
+}
+
+fn get_small_presigned(workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
+    reads_small(workload, sizes, |key, body| maker.get(key, body, Signed::Query))
+}
+
+fn get_small_signed(workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
+    reads_small(workload, sizes, |key, body| maker.get(key, body, Signed::Header))
+}
+
+fn head_small(workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
+    reads_small(workload, sizes, |key, body| maker.head(key, body, Signed::Header))
+}
+
+/// Puts objects under keys of their own.
+fn put_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let objects = written(workload, sizes, round, small_writes(workload, sizes), small);
+    put_and_remove(maker, &objects, Maker::put)
+}
+
+/// Puts objects under few keys, again and again: what was there becomes garbage.
+fn overwrite_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let objects = written(workload, sizes, round, sizes.overwritten_keys, small);
+    let put = |turn: usize| {
+        let (key, body) = &objects[turn % objects.len()];
+        maker.put(key, body)
+    };
+    Phases {
+        measured: (0..small_writes(workload, sizes)).map(put).collect(),
+        ..put_and_remove(maker, &objects, Maker::put)
+    }
+}
+
+fn delete_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let objects = written(workload, sizes, round, small_writes(workload, sizes), small);
+    Phases {
+        before: vec![objects.iter().map(|(key, body)| maker.put(key, body)).collect()],
+        measured: objects.iter().map(|(key, _)| maker.delete(key)).collect(),
+        after: Vec::new(),
+    }
+}
+
+/// Lists pages that begin at different keys.
+fn list(_workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
+    let starts = sizes.listed_objects - sizes.page_keys;
+    let page = |turn: usize| {
+        let after = (turn * 997) % starts;
+        let keys = (after + 1..=after + sizes.page_keys).map(listed_key).collect();
+        maker.list(BUCKET_LISTED, &listed_key(after), keys)
+    };
+    Phases { measured: (0..sizes.pages).map(page).collect(), ..Phases::default() }
+}
+
+/// Reads objects that are too large to be cached.
+fn get_large(_workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
+    let contents = [large(sizes, 0), large(sizes, 1)];
+    let read = |turn: usize| {
+        let number = turn % sizes.large_objects;
+        maker.get(&large_key(number), &contents[number % 2], Signed::Query)
+    };
+    Phases { measured: (0..sizes.large_reads).map(read).collect(), ..Phases::default() }
+}
+
+fn put_large(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let contents = [large(sizes, 0), large(sizes, 1)];
+    let content = |_: &Sizes, number: usize| contents[number % 2].clone();
+    put_and_remove(maker, &written(workload, sizes, round, sizes.large_writes, content), Maker::put)
+}
+
+fn put_large_signed_chunks(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let contents = [large(sizes, 0), large(sizes, 1)];
+    let content = |_: &Sizes, number: usize| contents[number % 2].clone();
+    let objects = written(workload, sizes, round, sizes.large_writes, content);
+    put_and_remove(maker, &objects, Maker::put_signed_chunks)
+}
+
+/// Keys and contents that a workload writes in a round.
+fn written(
+    workload: &Workload,
+    sizes: &Sizes,
+    round: usize,
+    count: usize,
+    content: impl Fn(&Sizes, usize) -> Rc<[u8]>,
+) -> Vec<(String, Rc<[u8]>)> {
+    let key = |number: usize| format!("/{BUCKET}/{}/{round}/{number}", workload.name);
+    (0..count).map(|number| (key(number), content(sizes, number))).collect()
+}
+
+/// Measures the putting of objects; reads and removes them afterwards.
+fn put_and_remove(
+    maker: &Maker,
+    objects: &[(String, Rc<[u8]>)],
+    put: fn(&Maker, &str, &Rc<[u8]>) -> Request,
+) -> Phases {
+    let each = |request: &dyn Fn(&str, &Rc<[u8]>) -> Request| {
+        objects.iter().map(|(key, body)| request(key, body)).collect()
+    };
+    Phases {
+        before: Vec::new(),
+        measured: each(&|key, body| put(maker, key, body)),
+        after: vec![
+            each(&|key, body| maker.get(key, body, Signed::Query)),
+            each(&|key, _| maker.delete(key)),
+        ],
+    }
+}
