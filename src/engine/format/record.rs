@@ -261,6 +261,9 @@ impl Record {
     }
 }
 
+/// Encoded length of an object's part without a checksum.
+const OBJECT_PART_BYTES_MIN: usize = 2 + 8 + 1;
+
 /// The version id of objects in buckets without versioning; others are not written yet.
 const VERSION_NULL: u64 = 0;
 
@@ -312,7 +315,7 @@ impl ObjectPut {
             1 => Some(from.array()?),
             _ => return Err(Malformed),
         };
-        let count = from.count(12)?;
+        let count = from.count(OBJECT_PART_BYTES_MIN)?;
         let mut parts = Vec::with_capacity(count);
         for _ in 0..count {
             parts.push(ObjectPart {

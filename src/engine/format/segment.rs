@@ -31,6 +31,9 @@ pub enum SegmentKind {
     Data,
 }
 
+/// Bytes of a segment header before padding, its checksum included.
+const SEGMENT_HEADER_BYTES: usize = 60;
+
 impl SegmentHeader {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(BLOCK_BYTES);
@@ -69,7 +72,7 @@ impl SegmentHeader {
             bytes: from.u64()?,
         };
         let crc = from.u32()?;
-        if crc32c::crc32c(&bytes[..56]) == crc { Ok(header) } else { Err(Malformed) }
+        if crc32c::crc32c(&bytes[..SEGMENT_HEADER_BYTES - 4]) == crc { Ok(header) } else { Err(Malformed) }
     }
 }
 
@@ -205,7 +208,7 @@ mod tests {
         };
         let bytes = segment.encode();
         assert_eq!(SegmentHeader::decode(&bytes), Ok(segment));
-        for bit in 0..60 * 8 {
+        for bit in 0..SEGMENT_HEADER_BYTES * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(SegmentHeader::decode(&damaged), Err(Malformed), "bit {bit}");

@@ -75,7 +75,7 @@ impl Superblock {
 }
 
 /// Bytes of a superblock before padding, its checksum included.
-const SUPERBLOCK_BYTES: usize = 8 + 4 + 16 + 4 + 4 + 8 + 4 + 4 + 4;
+const SUPERBLOCK_BYTES: usize = 56;
 
 #[cfg(test)]
 mod tests {
