@@ -44,9 +44,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     let directories = data_directory::open_all(&settings.data, SUPERBLOCK_NAME, bytes_free_min(&settings))?;
     let listener = listener::bind(settings.listen)?;
     let bound = listener.local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
-    let (credentials, origin) = credentials::obtain(environment, directories[0].path())?;
     let endpoint = listener::endpoint(bound);
-    show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
     raise_open_files();
     end_process_on_panic();
 
@@ -60,6 +58,9 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     );
     let settings = Arc::new(settings);
     let shared = prepare(&settings, &directories)?;
+    // Only now: what is shown once must not be lost among the messages of a start that was refused.
+    let (credentials, origin) = credentials::obtain(environment, directories[0].path())?;
+    show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
     let ports = mesh::ports(cores);
     let life = Life::new(ports[0].bells());
     let loads = Loads::new(cores, CONNECTIONS_PER_CORE_MAX);
