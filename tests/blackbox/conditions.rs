@@ -1,5 +1,6 @@
 //! Conditional writes under concurrency: whatever the interleaving, one writer wins.
 
+use std::ops::Range;
 use std::sync::Barrier;
 
 use crate::client::{Client, Request, complete_upload, target};
@@ -87,16 +88,16 @@ fn of_many_replacers_of_a_version_one_wins() {
 fn of_many_completed_uploads_of_a_key_one_wins() {
     let node = Node::start();
     let mut client = node.client_with_bucket("race");
-    let uploads = |count: u64, client: &mut Client| -> Vec<(String, Vec<String>)> {
-        (0..count)
-            .map(|writer| {
+    let uploads = |seeds: Range<u64>, client: &mut Client| -> Vec<(String, Vec<String>)> {
+        seeds
+            .map(|seed| {
                 let upload = client.create_upload("race", "joined");
-                let etag = client.put_part("race", "joined", &upload, 1, &payload(writer, 100_000));
+                let etag = client.put_part("race", "joined", &upload, 1, &payload(seed, 100_000));
                 (upload, vec![etag])
             })
             .collect()
     };
-    let creators = uploads(24, &mut client)
+    let creators = uploads(0..24, &mut client)
         .iter()
         .map(|(upload, etags)| complete_upload("race", "joined", upload, etags).header("If-None-Match", "*"))
         .collect();
@@ -104,12 +105,13 @@ fn of_many_completed_uploads_of_a_key_one_wins() {
     expect_payload(&mut client, "race", "joined", winner as u64);
 
     let etag = client.head("race", "joined").expect(200).header("ETag").unwrap().to_owned();
-    let replacers = uploads(24, &mut client)
+    // Other contents than before: the same content would bring the same ETag back, for a second one to match.
+    let replacers = uploads(100..124, &mut client)
         .iter()
         .map(|(upload, etags)| complete_upload("race", "joined", upload, etags).header("If-Match", &etag))
         .collect();
     let winner = only_winner(at_once(&node, replacers));
-    expect_payload(&mut client, "race", "joined", winner as u64);
+    expect_payload(&mut client, "race", "joined", 100 + winner as u64);
 }
 
 #[test]
