@@ -44,9 +44,13 @@ impl ETag {
 
 impl fmt::Display for ETag {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.digest {
-            write!(out, "{byte:02x}")?;
+        let digit = |nibble: u8| b"0123456789abcdef"[usize::from(nibble)];
+        let mut hex = [0; 32];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.digest) {
+            pair[0] = digit(byte >> 4);
+            pair[1] = digit(byte & 15);
         }
+        out.write_str(str::from_utf8(&hex).map_err(|_| fmt::Error)?)?;
         if self.parts > 0 {
             write!(out, "-{}", self.parts)?;
         }

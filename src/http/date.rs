@@ -132,7 +132,7 @@ fn put(digits: &mut [u8], mut number: u32) {
 }
 
 fn ascii(text: &[u8]) -> String {
-    text.iter().copied().map(char::from).collect()
+    str::from_utf8(text).expect("digits and separators are ASCII").to_owned()
 }
 
 #[cfg(test)]
