@@ -3,8 +3,10 @@
 //! Source: AWS, "Signature calculations for the Authorization header", task 1. S3 differs from AWS's other
 //! services: the path is encoded once, and `//`, `.` and `..` in it stay as they are.
 
+use std::ops::Range;
+
 use crate::base::limits::HEADERS_MAX;
-use crate::http::percent::{decode_path, encode, encode_path};
+use crate::http::percent::{decode_path, encode_path, encode_to};
 use crate::http::{Head, Query};
 
 /// What a canonical request is made of, beside the head itself.
@@ -54,19 +56,26 @@ fn path(raw: &str) -> String {
 /// Appends the canonical query: encoded pairs in the order of their encoded names, then values. The
 /// signature itself is not part of it.
 fn query(query: &Query, out: &mut Vec<u8>) {
-    let mut pairs: Vec<(String, String)> = query
+    let mut encoded = Vec::with_capacity(512);
+    let mut append = |text: &[u8]| {
+        let start = encoded.len();
+        encode_to(&mut encoded, text);
+        start..encoded.len()
+    };
+    let mut pairs: Vec<(Range<usize>, Range<usize>)> = query
         .parameters()
         .filter(|(name, _)| *name != b"X-Amz-Signature")
-        .map(|(name, value)| (encode(name), encode(value.unwrap_or_default())))
+        .map(|(name, value)| (append(name), append(value.unwrap_or_default())))
         .collect();
-    pairs.sort_unstable();
+    let text = |range: &Range<usize>| &encoded[range.clone()];
+    pairs.sort_unstable_by_key(|(name, value)| (text(name), text(value)));
     for (at, (name, value)) in pairs.iter().enumerate() {
         if at > 0 {
             out.push(b'&');
         }
-        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(text(name));
         out.push(b'=');
-        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(text(value));
     }
 }
 

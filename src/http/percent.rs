@@ -16,6 +16,9 @@ pub struct PercentError;
 
 /// Decodes a path. `+` is a plus, and neither `/` nor dots mean anything: they are characters of keys.
 pub fn decode_path(text: &str) -> Result<Cow<'_, [u8]>, PercentError> {
+    if !text.contains('%') {
+        return Ok(Cow::Borrowed(text.as_bytes()));
+    }
     check_escapes(text)?;
     Ok(percent_encoding::percent_decode_str(text).into())
 }
@@ -33,12 +36,17 @@ pub fn decode_query(text: &str) -> Result<Cow<'_, [u8]>, PercentError> {
 /// Encodes everything but unreserved characters, with upper-case digits: query parts and values of canonical
 /// requests.
 pub fn encode(bytes: &[u8]) -> String {
-    percent_encoding::percent_encode(bytes, RESERVED).to_string()
+    Cow::from(percent_encoding::percent_encode(bytes, RESERVED)).into_owned()
+}
+
+/// Appends what [`encode`] returns.
+pub fn encode_to(out: &mut Vec<u8>, bytes: &[u8]) {
+    percent_encoding::percent_encode(bytes, RESERVED).for_each(|run| out.extend_from_slice(run.as_bytes()));
 }
 
 /// Encodes as [`encode`] but keeps `/`: paths of canonical requests.
 pub fn encode_path(bytes: &[u8]) -> String {
-    percent_encoding::percent_encode(bytes, RESERVED_BUT_SLASH).to_string()
+    Cow::from(percent_encoding::percent_encode(bytes, RESERVED_BUT_SLASH)).into_owned()
 }
 
 /// Encodes a key for a listing with `encoding-type=url`. AWS keeps `/` and answers a space as `+` (seen in

@@ -1,12 +1,24 @@
 //! Queries, parsed.
 
+use std::ops::Range;
+
 use super::percent::{PercentError, decode_query};
 use crate::base::limits::QUERY_PARAMETERS_MAX;
 
 /// A query as an ordered list of decoded names and values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    parameters: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// All names and values, one after the other: a presigned request has six parameters, and an allocation
+    /// for each name and value was a noticeable part of a small request.
+    text: Vec<u8>,
+    parameters: Vec<Parameter>,
+}
+
+/// Where a parameter lies in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parameter {
+    name: Range<usize>,
+    value: Option<Range<usize>>,
 }
 
 /// Why a query is refused.
@@ -27,23 +39,37 @@ impl From<PercentError> for QueryError {
 impl Query {
     /// Parses what follows the `?` of a target.
     pub fn parse(raw: Option<&str>) -> Result<Self, QueryError> {
-        let mut parameters = Vec::new();
-        for parameter in raw.unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
-            if parameters.len() == QUERY_PARAMETERS_MAX {
+        let raw = raw.unwrap_or_default();
+        // Decoding never lengthens.
+        let mut query = Self { text: Vec::with_capacity(raw.len()), parameters: Vec::new() };
+        for parameter in raw.split('&').filter(|parameter| !parameter.is_empty()) {
+            if query.parameters.len() == QUERY_PARAMETERS_MAX {
                 return Err(QueryError::TooMany);
             }
             let (name, value) = match parameter.split_once('=') {
-                Some((name, value)) => (name, Some(decode_query(value)?.into_owned())),
+                Some((name, value)) => (name, Some(value)),
                 None => (parameter, None),
             };
-            parameters.push((decode_query(name)?.into_owned(), value));
+            let name = query.append(name)?;
+            let value = value.map(|value| query.append(value)).transpose()?;
+            query.parameters.push(Parameter { name, value });
         }
-        Ok(Self { parameters })
+        Ok(query)
+    }
+
+    /// Decodes a name or value to the end of the text.
+    fn append(&mut self, raw: &str) -> Result<Range<usize>, PercentError> {
+        let start = self.text.len();
+        self.text.extend_from_slice(&decode_query(raw)?);
+        Ok(start..self.text.len())
     }
 
     /// All parameters in the order sent; a value is `None` where there was no `=`.
     pub fn parameters(&self) -> impl ExactSizeIterator<Item = (&[u8], Option<&[u8]>)> {
-        self.parameters.iter().map(|(name, value)| (name.as_slice(), value.as_deref()))
+        let text = |range: &Range<usize>| &self.text[range.clone()];
+        self.parameters
+            .iter()
+            .map(move |parameter| (text(&parameter.name), parameter.value.as_ref().map(text)))
     }
 
     /// Whether there is a parameter of that name, with a value or without.
@@ -53,8 +79,8 @@ impl Query {
 
     /// The value of the first parameter of that name; empty if it has none (`?prefix&…`).
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let parameter = self.parameters.iter().find(|(have, _)| have == name.as_bytes());
-        parameter.map(|(_, value)| value.as_deref().unwrap_or_default())
+        let parameter = self.parameters().find(|(have, _)| *have == name.as_bytes());
+        parameter.map(|(_, value)| value.unwrap_or_default())
     }
 
     /// [`Query::get`], if the value is UTF-8.
