@@ -216,7 +216,12 @@ impl Ring {
             // Submitted apart, they may have run side by side.
             let apart = submissions_cut != self.inner.submissions_cut.get();
             let mut synced_outcome = outcome(synced);
-            if apart || matches!(-synced, libc::EINTR | libc::EAGAIN) {
+            // A sync that failed is never tried again: the next one may succeed although data was lost.
+            let again = match -synced {
+                libc::EINTR | libc::EAGAIN => true,
+                code => apart && (code <= 0 || code == libc::ECANCELED),
+            };
+            if again {
                 let [_, sync] = entries;
                 // SAFETY: the caller's promise.
                 (synced_outcome, held) = unsafe { self.run(sync, held) }.await;

@@ -189,13 +189,19 @@ impl<H: Host> Extents<H> {
                 }
                 waiting
             };
-            let result = self.inner.disk.sync(&file).await;
-            let result = result.map_err(|error| {
-                self.fail(&format!("syncing {}: {error}", FileName::Data(segment)));
-                EngineError::Failed(error.to_string())
-            });
+            let result = self.sync_once(segment, &file).await;
             waiting.into_iter().for_each(|done| done.send(result.clone()));
         }
+    }
+
+    /// A sync that succeeds after one that failed says nothing about what was written before: the kernel
+    /// reports a loss once. So none is tried after a failure.
+    async fn sync_once(&self, segment: SegmentId, file: &<H::Disk as Disk>::File) -> Result<(), EngineError> {
+        self.check()?;
+        self.inner.disk.sync(file).await.map_err(|error| {
+            self.fail(&format!("syncing {}: {error}", FileName::Data(segment)));
+            EngineError::Failed(error.to_string())
+        })
     }
 
     /// Latches: this core takes no more payload. What was written but not synced is unknown now.

@@ -1,6 +1,7 @@
 //! The engine on the simulated machine: several cores, real engine code, crashes by seed.
 
 mod crash;
+mod faults;
 mod operations;
 
 use std::cell::RefCell;
@@ -58,12 +59,21 @@ fn small() -> Options {
 impl Node {
     /// Starts a node on the simulation's drives.
     async fn start(simulation: &Simulation, cores: usize, drives: usize) -> Result<Self, OpenError> {
+        Self::start_with(simulation, cores, drives, small()).await
+    }
+
+    async fn start_with(
+        simulation: &Simulation,
+        cores: usize,
+        drives: usize,
+        options: Options,
+    ) -> Result<Self, OpenError> {
         let hosts: Vec<SimHost> = (0..cores).map(|_| simulation.host_with_arena(drives, 4 << 20)).collect();
         let shared = prepare(&hosts[0], cores).await?;
         let engines = Rc::new(RefCell::new(Vec::new()));
         for (me, host) in hosts.into_iter().enumerate() {
             let mesh = Rc::new(SimMesh { me, engines: engines.clone() });
-            engines.borrow_mut().push(Engine::new(host, mesh, shared.clone(), small()));
+            engines.borrow_mut().push(Engine::new(host, mesh, shared.clone(), options.clone()));
         }
         let node = Self { engines: engines.borrow().clone() };
         let mut recovering = Vec::new();
