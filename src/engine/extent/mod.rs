@@ -132,9 +132,12 @@ impl<H: Host> Extents<H> {
         let _turn = self.inner.opening.acquire(1).await;
         let fits = |open: &OpenSegment<H>| open.end_block - open.next_block >= blocks;
         if !self.inner.open.borrow().as_ref().is_some_and(fits) {
-            self.seal().await;
-            let open = self.create_segment().await?;
-            *self.inner.open.borrow_mut() = Some(open);
+            // The open one stays until there is another: on a full drive, smaller extents may still fit it.
+            let new = self.create_segment().await?;
+            let old = self.inner.open.borrow_mut().replace(new);
+            if let Some(old) = old {
+                self.seal(old).await;
+            }
         }
         let mut slot = self.inner.open.borrow_mut();
         let open = slot.as_mut().expect("opened above");
@@ -320,7 +323,7 @@ impl<H: Host> Extents<H> {
 
     async fn remove_segment(&self, segment: SegmentId) {
         self.inner.segments.borrow_mut().remove(&segment);
-        if let Err(error) = self.inner.disk.remove(&FileName::Data(segment).to_string()).await {
+        if let Err(error) = remove_file(self.inner.host.disks(), FileName::Data(segment)).await {
             tracing::warn!("removing {}: {error}", FileName::Data(segment));
         }
     }
@@ -334,11 +337,14 @@ impl<H: Host> Extents<H> {
 
     /// Frees blocks. A failure leaks them until the segment is dropped; it endangers nothing.
     async fn punch(&self, segment: SegmentId, blocks: std::ops::Range<u64>) {
-        let name = FileName::Data(segment).to_string();
+        if blocks.is_empty() {
+            return;
+        }
+        let name = FileName::Data(segment);
         let bytes = blocks.start * BLOCK_BYTES as u64..blocks.end * BLOCK_BYTES as u64;
         let punched = async {
-            let file = self.inner.disk.open(&name, OpenMode::Write).await?;
-            self.inner.disk.punch(&file, bytes).await
+            let (disk, file) = open_to_free(self.inner.host.disks(), name).await?;
+            disk.punch(&file, bytes).await
         };
         if let Err(error) = punched.await {
             tracing::warn!("freeing blocks {blocks:?} of {name}: {error}");
@@ -363,9 +369,8 @@ impl<H: Host> Extents<H> {
         }
     }
 
-    /// Closes the open segment; its unused end is freed.
-    async fn seal(&self) {
-        let Some(open) = self.inner.open.borrow_mut().take() else { return };
+    /// Frees what is unused of a segment that was open.
+    async fn seal(&self, open: OpenSegment<H>) {
         if self.inner.live_blocks(open.id) == 0 {
             self.remove_segment(open.id).await;
         } else {
@@ -413,6 +418,31 @@ impl<H: Host> Extents<H> {
         let end_block = (inner.segment_bytes / BLOCK_BYTES as u64) as u32;
         Ok(OpenSegment { id, file, next_block: 1, end_block })
     }
+}
+
+/// Opens a segment that is to be freed, on whichever drive has it: with another number of cores, its owner
+/// may be a core of another drive.
+pub async fn open_to_free<D: Disk>(disks: &[D], name: FileName) -> std::io::Result<(D, D::File)> {
+    let text = name.to_string();
+    for disk in disks {
+        match disk.open(&text, OpenMode::Write).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            opened => return Ok((disk.clone(), opened?)),
+        }
+    }
+    Err(std::io::ErrorKind::NotFound.into())
+}
+
+/// Removes a segment, durably, and frees its blocks, which the name alone would not: other cores may have it
+/// open for reads to come.
+pub async fn remove_file<D: Disk>(disks: &[D], name: FileName) -> std::io::Result<()> {
+    let (disk, file) = open_to_free(disks, name).await?;
+    disk.remove(&name.to_string()).await?;
+    // A file that comes back after a crash must come back whole.
+    disk.sync_directory().await?;
+    // No segment is longer; beyond the end of the file nothing happens.
+    let end = u64::from(u32::MAX) + 1;
+    disk.punch(&file, 0..end).await
 }
 
 #[cfg(test)]

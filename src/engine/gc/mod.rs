@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::extent::remove_file;
 use super::format::record::Record;
 use super::format::{FileName, SegmentId};
 use super::log::scan::{Scan, ScanError, Scanned, SegmentScanner};
@@ -290,8 +291,7 @@ impl<H: Host> Engine<H> {
             }
             self.host().sleep(READERS_PAUSE).await;
         }
-        disk.remove(&name.to_string()).await.map_err(failed)?;
-        disk.sync_directory().await.map_err(failed)?;
+        remove_file(std::slice::from_ref(disk), name).await.map_err(failed)?;
         self.inner.log.forget_segment(id);
         self.forget_file(name);
         if segment.generation != self.inner.identity.generation {

@@ -51,3 +51,60 @@ fn payload_written_before_a_failed_sync_is_not_called_durable_by_the_next_sync()
         assert!(extents.check().is_err());
     });
 }
+
+#[test]
+fn space_is_freed_on_whichever_drive_it_lies() {
+    // With another number of cores, a segment's owner may be a core of another drive.
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 2, 2).await.unwrap();
+        let id = bucket(&node).await;
+        for number in 0..12u64 {
+            let key = number.to_le_bytes();
+            put(node.core(number as usize), id, &key, &content(number, 1_900_000)).await.unwrap();
+        }
+        node.shutdown().await;
+        let node = Node::start(&simulation, 3, 2).await.unwrap();
+        for number in 0..12u64 {
+            assert!(node.core(0).delete(id, &number.to_le_bytes(), Condition::default()).await.unwrap());
+        }
+        node.core(0).host().sleep(Duration::from_secs(2)).await;
+        for drive in 0..2 {
+            assert_eq!(files(&simulation, drive, "data-"), [], "drive {drive}");
+        }
+    });
+}
+
+#[test]
+fn a_removed_segment_gives_its_space_back_though_other_cores_have_it_open() {
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 2, 1).await.unwrap();
+        let id = bucket(&node).await;
+        for number in 0..5u64 {
+            put(node.core(0), id, &number.to_le_bytes(), &content(number, 1_900_000)).await.unwrap();
+        }
+        let name = files(&simulation, 0, "data-")[0].name.clone();
+        let open = simulation.disk(0).open(&name, OpenMode::Read).await.unwrap();
+        let keys = (0..5u64).map(|number| (number.to_le_bytes().to_vec(), Condition::default())).collect();
+        assert!(node.core(1).delete_many(id, keys).await.into_iter().all(|result| result == Ok(true)));
+        node.core(0).host().sleep(Duration::from_secs(2)).await;
+        assert!(files(&simulation, 0, "data-").iter().all(|file| file.name != name), "it is removed");
+        let buffer = crate::io::Buffer::heap(7 << 20);
+        let (_, blocks) = simulation.disk(0).read(&open, 4096, buffer, 0..7 << 20).await;
+        assert!(blocks.whole().iter().all(|byte| *byte == 0), "its blocks are still taken");
+    });
+}
+
+#[test]
+fn a_payload_that_does_not_fit_leaves_the_open_segment_to_smaller_ones() {
+    run(1, |simulation| async move {
+        simulation.set_faults(Faults { capacity_bytes: 40 << 20, ..Faults::default() });
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let extents = node.core(0).extents();
+        let mut count = 0;
+        while extents.reserve(1_500_000).await.is_ok() {
+            count += 1;
+        }
+        assert!(count > 0);
+        assert!(extents.reserve(100_000).await.is_ok(), "there was room for it");
+    });
+}
