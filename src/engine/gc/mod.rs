@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::extent::remove_file;
 use super::format::record::Record;
 use super::format::{FileName, SegmentId};
-use super::log::scan::{Scan, ScanError, Scanned, SegmentScanner};
+use super::log::scan::{Opened, Scan, ScanError, Scanned, SegmentScanner};
 use super::log::{LogSegment, Urgency, error_of};
 use super::message::{Answer, OwnedRecord, Request};
 use super::types::EngineError;
@@ -153,8 +153,9 @@ impl<H: Host> Engine<H> {
         let failed = |error: std::io::Error| error_of(&format!("cleaning {name}"), &error);
         let (disk, file) = self.file(name).await?;
         let scanner = SegmentScanner::open(&disk, file, id).await.map_err(failed)?;
-        let mut scanner =
-            scanner.ok_or_else(|| EngineError::Corrupt(format!("{name}: its header is damaged")))?;
+        let Opened::Segment(mut scanner) = scanner else {
+            return Err(EngineError::Corrupt(format!("{name}: its header is damaged")));
+        };
         let mut scan = Scan { first: None, last: None, end: BLOCK_BYTES as u32 };
         loop {
             let mut records: Vec<OwnedRecord> = Vec::new();

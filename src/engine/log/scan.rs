@@ -51,6 +51,15 @@ pub struct Scan {
     pub end: u32,
 }
 
+/// A segment file as its first blocks show it.
+pub enum Opened<D: Disk> {
+    Segment(SegmentScanner<D>),
+    /// It was being made at a crash: no header, and no batch where the first one would stand.
+    Unused,
+    /// Its header is damaged: batches follow it.
+    Damaged,
+}
+
 /// A segment file opened for scanning.
 pub struct SegmentScanner<D: Disk> {
     disk: D,
@@ -61,16 +70,19 @@ pub struct SegmentScanner<D: Disk> {
 }
 
 impl<D: Disk> SegmentScanner<D> {
-    /// Opens a segment by its header; `None` if the file has no valid one (it was being made at a crash).
-    pub async fn open(disk: &D, file: D::File, id: SegmentId) -> io::Result<Option<Self>> {
-        let (result, buffer) = disk.read(&file, 0, Buffer::heap(BLOCK_BYTES), 0..BLOCK_BYTES).await;
+    /// Opens a segment by its header.
+    pub async fn open(disk: &D, file: D::File, id: SegmentId) -> io::Result<Opened<D>> {
+        const FIRST_BYTES: usize = 2 * BLOCK_BYTES;
+        let (result, buffer) = disk.read(&file, 0, Buffer::heap(FIRST_BYTES), 0..FIRST_BYTES).await;
         let count = result?;
-        let header = match SegmentHeader::decode(&buffer.whole()[..count]) {
+        let (header, batch) = buffer.whole()[..count].split_at(count.min(BLOCK_BYTES));
+        let header = match SegmentHeader::decode(header) {
             Ok(header) if header.kind == SegmentKind::Log && header.id == id => header,
-            _ => return Ok(None),
+            _ if batch.iter().all(|byte| *byte == 0) => return Ok(Opened::Unused),
+            _ => return Ok(Opened::Damaged),
         };
         let window = Buffer::heap(WINDOW_BYTES);
-        Ok(Some(Self { disk: disk.clone(), file, header, window, window_start: 0 }))
+        Ok(Opened::Segment(Self { disk: disk.clone(), file, header, window, window_start: 0 }))
     }
 
     /// Visits the records of every batch from `offset` on, up to the first that is not whole.

@@ -69,7 +69,7 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     let inner = &engine.inner;
     let (me, cores) = (engine.me(), engine.cores());
     let inventory = take_inventory(engine)?;
-    let next_id = next_segment_id(&inventory, me as u32, cores as u32);
+    let next_id = next_segment_id(&inventory, me as u32, cores as u32)?;
     inner.checkpoint.next_id.set(next_id);
 
     let mut replay = Replay::open(engine, &inventory).await?;
@@ -116,11 +116,17 @@ fn take_inventory<H: Host>(engine: &Engine<H>) -> Result<Inventory, OpenError> {
 }
 
 /// The least number above all others that this core may give to a segment.
-fn next_segment_id(inventory: &Inventory, me: u32, cores: u32) -> SegmentId {
+fn next_segment_id(inventory: &Inventory, me: u32, cores: u32) -> Result<SegmentId, OpenError> {
     let highest = inventory.logs.keys().chain(inventory.data.keys()).max();
     // 0 means "no segment" in the header of a first batch.
-    let least = highest.map_or(1, |id| id + 1);
-    (least..least + cores).find(|id| id % cores == me).expect("one of any `cores` in a row")
+    let least = highest.map_or(1, |id| u64::from(*id) + 1);
+    let (me, cores) = (u64::from(me), u64::from(cores));
+    let next = least + (me + cores - least % cores) % cores;
+    // Nobody ever wrote that many: a file was renamed, or is not ours.
+    let exhausted = || OpenError::Corrupt(format!("there is no segment number left after {}", least - 1));
+    SegmentId::try_from(next)
+        .map_err(|_| exhausted())
+        .and_then(|id| if id < SegmentId::MAX / 2 { Ok(id) } else { Err(exhausted()) })
 }
 
 /// Loads the best checkpoints into the index and says which logs to replay on top, in order.

@@ -15,12 +15,19 @@ pub async fn prepare<H: Host>(host: &H, cores: usize) -> Result<Arc<Shared>, Ope
     for (drive, disk) in host.disks().iter().enumerate() {
         found.push(read(disk, drive).await?);
     }
-    let known: Vec<&Superblock> = found.iter().flatten().collect();
-    let mut next = match known.iter().max_by_key(|superblock| superblock.epoch) {
-        Some(newest) => (*newest).clone(),
+    let newest = found.iter().flatten().max_by_key(|superblock| (superblock.epoch, superblock.drives));
+    let mut next = match newest {
+        Some(newest) => newest.clone(),
         None => first(host, cores),
     };
     check_belonging(&found, &next, host.disks().len())?;
+    // New drives join one after the other, each as the last one so far, before any drive counts on them: a
+    // start that is cut off here can be repeated.
+    for (drive, disk) in host.disks().iter().enumerate().filter(|(drive, _)| found[*drive].is_none()) {
+        next.drive = drive as u32;
+        next.drives = next.drives.max(drive as u32 + 1);
+        write(disk, &next).await?;
+    }
     if next.cores as usize != cores {
         next.generation += 1;
         next.cores = cores as u32;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Inventory, OpenError, bytes_on_drive};
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::format::{FileName, SegmentId};
-use crate::engine::log::scan::{Scan, ScanError, Scanned, SegmentScanner};
+use crate::engine::log::scan::{Opened, Scan, ScanError, Scanned, SegmentScanner};
 use crate::engine::log::{LogPosition, LogSegment};
 use crate::engine::{Engine, owner_of};
 use crate::io::{Disk, Host, OpenMode};
@@ -61,6 +61,7 @@ impl<H: Host> Replay<H> {
                 None if *id as usize % engine.cores() == engine.me() => {
                     disk.remove(&FileName::Log(*id).to_string()).await?;
                 }
+                // Its owner removes it, or has removed it since this core listed it.
                 None => {}
             }
         }
@@ -231,9 +232,20 @@ async fn free_tail<D: Disk>(disk: &D, id: SegmentId, range: std::ops::Range<u64>
     }
 }
 
+/// Opens a log segment; `None` if it is gone, or was being made at a crash.
 async fn open_scanner<D: Disk>(disk: &D, id: SegmentId) -> Result<Option<SegmentScanner<D>>, OpenError> {
-    let file = disk.open(&FileName::Log(id).to_string(), OpenMode::Read).await?;
-    Ok(SegmentScanner::open(disk, file, id).await?)
+    let file = match disk.open(&FileName::Log(id).to_string(), OpenMode::Read).await {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    match SegmentScanner::open(disk, file, id).await? {
+        Opened::Segment(scanner) => Ok(Some(scanner)),
+        Opened::Unused => Ok(None),
+        Opened::Damaged => Err(OpenError::Corrupt(format!(
+            "{} at offset 0: its header is damaged, but it holds records",
+            FileName::Log(id)
+        ))),
+    }
 }
 
 async fn reopen<D: Disk>(disk: &D, id: SegmentId) -> Result<SegmentScanner<D>, OpenError> {

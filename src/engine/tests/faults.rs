@@ -95,6 +95,45 @@ fn a_removed_segment_gives_its_space_back_though_other_cores_have_it_open() {
 }
 
 #[test]
+fn a_log_segment_with_a_damaged_header_is_reported_and_kept() {
+    // A file without a header was being made when the power went. One with records is not that.
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let id = bucket(&node).await;
+        put(node.core(0), id, b"k", b"value").await.unwrap();
+        node.shutdown().await;
+        let name = files(&simulation, 0, "log-")[0].name.clone();
+        simulation.disk(0).corrupt(&name, 20).unwrap();
+        let refused = Node::start(&simulation, 1, 1).await.err();
+        assert!(matches!(refused, Some(OpenError::Corrupt(_))), "{refused:?}");
+        assert!(files(&simulation, 0, "log-").iter().any(|file| file.name == name), "it was removed");
+    });
+}
+
+#[test]
+fn segments_that_were_being_made_at_a_crash_go_while_other_cores_look_at_them() {
+    for seed in 0..30 {
+        run(seed, |simulation| async move {
+            for id in 100..120u32 {
+                let name = FileName::Log(id).to_string();
+                simulation.disk(0).open(&name, OpenMode::Create).await.unwrap();
+            }
+            let node = Node::start(&simulation, 3, 1).await;
+            assert!(node.is_ok(), "seed {seed}: {:?}", node.err());
+        });
+    }
+}
+
+#[test]
+fn a_file_name_beyond_the_last_segment_number_is_refused() {
+    run(1, |simulation| async move {
+        let name = FileName::Data(u32::MAX - 1).to_string();
+        simulation.disk(0).open(&name, OpenMode::Create).await.unwrap();
+        assert!(Node::start(&simulation, 3, 1).await.is_err());
+    });
+}
+
+#[test]
 fn a_payload_that_does_not_fit_leaves_the_open_segment_to_smaller_ones() {
     run(1, |simulation| async move {
         simulation.set_faults(Faults { capacity_bytes: 40 << 20, ..Faults::default() });
@@ -107,4 +146,22 @@ fn a_payload_that_does_not_fit_leaves_the_open_segment_to_smaller_ones() {
         assert!(count > 0);
         assert!(extents.reserve(100_000).await.is_ok(), "there was room for it");
     });
+}
+
+#[test]
+fn a_start_that_was_cut_can_be_repeated() {
+    // With new drives, or with drives that join those of a node.
+    for before in [0, 1] {
+        for steps in 1..80 {
+            let simulation = Simulation::new(steps);
+            if before > 0 {
+                simulation.block_on(prepare(&simulation.host(before), 1)).unwrap();
+            }
+            let cut = simulation.block_on_for(prepare(&simulation.host(3), 2), steps);
+            simulation.crash();
+            let again = simulation.block_on(prepare(&simulation.host(3), 2));
+            assert!(again.is_ok(), "{before} drives before, {steps} steps: {:?}", again.err());
+            assert!(cut.is_none_or(|cut| cut.is_ok()));
+        }
+    }
 }
