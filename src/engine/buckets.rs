@@ -28,8 +28,13 @@ impl Table {
         self.by_name.values().cloned().collect()
     }
 
-    pub fn is_writable(&self, id: BucketId) -> bool {
-        self.writable.get(&id).copied().unwrap_or(false)
+    /// Refuses changes of a bucket that is not there, and for now of one whose removal is being tried.
+    pub fn check_writable(&self, id: BucketId) -> Result<(), EngineError> {
+        match self.writable.get(&id) {
+            Some(true) => Ok(()),
+            Some(false) => Err(EngineError::Busy),
+            None => Err(EngineError::NoSuchBucket),
+        }
     }
 
     pub fn contains(&self, id: BucketId) -> bool {
@@ -124,6 +129,9 @@ impl<H: Host> Engine<H> {
         };
         match removed {
             Ok(()) => self.everywhere(|| Request::BucketForget { id }).await.map(|()| Answer::Done),
+            // The record may be durable although writing it failed: then what is stored from now on would be
+            // gone after the next start. So the bucket stays as it is until then.
+            Err(error) if self.inner.log.failure().is_some() => Err(error),
             Err(error) => {
                 self.everywhere(|| Request::BucketThaw { id }).await?;
                 Err(error)

@@ -260,7 +260,7 @@ impl<H: Host> Engine<H> {
     /// Refuses changes of buckets that are not (or no longer) there, and any while stopping.
     fn check_writable(&self, bucket: BucketId) -> Result<(), EngineError> {
         self.check_running()?;
-        if self.inner.buckets.borrow().is_writable(bucket) { Ok(()) } else { Err(EngineError::NoSuchBucket) }
+        self.inner.buckets.borrow().check_writable(bucket)
     }
 }
 

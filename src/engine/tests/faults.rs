@@ -134,6 +134,57 @@ fn a_file_name_beyond_the_last_segment_number_is_refused() {
 }
 
 #[test]
+fn what_is_stored_after_a_bucket_deletion_of_unknown_end_is_there_after_a_restart() {
+    // The record of the deletion may be on the drive although writing it failed.
+    for seed in 0..40 {
+        let simulation = Simulation::new(seed);
+        let (id, stored) = simulation.block_on(async {
+            let node = Node::start(&simulation, 2, 2).await.unwrap();
+            let id = bucket(&node).await;
+            simulation.disk(0).set_faults(Faults { sync_error: 1.0, ..Faults::default() });
+            assert!(node.core(1).delete_bucket("b").await.is_err());
+            simulation.disk(0).set_faults(Faults::default());
+            let mut stored = Vec::new();
+            for number in 0..8u64 {
+                let key = number.to_le_bytes();
+                if put(node.core(1), id, &key, b"value").await.is_ok() {
+                    stored.push(key);
+                }
+            }
+            (id, stored)
+        });
+        simulation.crash();
+        simulation.block_on(async {
+            let node = Node::start(&simulation, 2, 2).await.unwrap();
+            for key in stored {
+                let found = get(node.core(0), id, &key).await.unwrap();
+                assert_eq!(found.as_deref(), Some(&b"value"[..]), "seed {seed}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_bucket_that_stays_refuses_nothing_for_good_while_its_deletion_is_tried() {
+    run(3, |simulation| async move {
+        let node = Node::start(&simulation, 3, 1).await.unwrap();
+        let id = bucket(&node).await;
+        put(node.core(0), id, b"k", b"v").await.unwrap();
+        for _ in 0..20 {
+            let deletion = begin(node.core(1), {
+                let engine = node.core(1).clone();
+                async move { engine.delete_bucket("b").await }
+            });
+            for number in 0..10u64 {
+                let result = put(node.core(number as usize), id, &number.to_le_bytes(), b"v").await;
+                assert!(matches!(result, Ok(_) | Err(EngineError::Busy)), "{result:?}");
+            }
+            assert_eq!(deletion.await, Some(Err(EngineError::BucketNotEmpty)));
+        }
+    });
+}
+
+#[test]
 fn a_payload_that_does_not_fit_leaves_the_open_segment_to_smaller_ones() {
     run(1, |simulation| async move {
         simulation.set_faults(Faults { capacity_bytes: 40 << 20, ..Faults::default() });
