@@ -9,6 +9,8 @@ pub mod record;
 pub mod segment;
 pub mod superblock;
 
+use crate::base::limits::EXTENT_BYTES_MAX;
+
 /// Number of a log or data segment, unique over the life of a node. Its owner is `id % cores`.
 pub type SegmentId = u32;
 
@@ -58,10 +60,9 @@ impl Slice {
     pub fn decode(from: &mut codec::Decoder<'_>) -> Result<Self, codec::Malformed> {
         let extent = ExtentId { segment: from.u32()?, block: from.u32()? };
         let slice = Self { extent, extent_bytes: from.u32()?, start: from.u32()?, length: from.u32()? };
-        match slice.start.checked_add(slice.length) {
-            Some(end) if end <= slice.extent_bytes && slice.length > 0 => Ok(slice),
-            _ => Err(codec::Malformed),
-        }
+        let within = slice.start.checked_add(slice.length).is_some_and(|end| end <= slice.extent_bytes);
+        let fits = u64::from(slice.extent_bytes) <= EXTENT_BYTES_MAX && slice.extent.block <= u32::MAX / 2;
+        if within && fits && slice.length > 0 { Ok(slice) } else { Err(codec::Malformed) }
     }
 }
 

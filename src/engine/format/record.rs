@@ -95,6 +95,16 @@ pub enum StoredPayload {
     Slices(Vec<Slice>),
 }
 
+impl StoredPayload {
+    /// Length in bytes.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Slices(slices) => slices.iter().map(|slice| u64::from(slice.length)).sum(),
+        }
+    }
+}
+
 /// A change of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -329,6 +339,9 @@ impl ObjectPut {
             1 => StoredPayload::Slices(decode_slices(from)?),
             _ => return Err(Malformed),
         };
+        if payload.bytes() != bytes {
+            return Err(Malformed);
+        }
         Ok(Self { bucket, key, modified, bytes, attributes, parts, upload, payload })
     }
 }
@@ -469,7 +482,7 @@ mod tests {
     }
 
     fn slices() -> impl Strategy<Value = Vec<Slice>> {
-        proptest::collection::vec((any::<u32>(), any::<u32>(), 1..1000u32, 0..1000u32), 1..5).prop_map(
+        proptest::collection::vec((any::<u32>(), 0..u32::MAX / 2, 1..1000u32, 0..1000u32), 1..5).prop_map(
             |list| {
                 list.into_iter()
                     .map(|(segment, block, length, start)| Slice {
@@ -502,22 +515,21 @@ mod tests {
             slices().prop_map(StoredPayload::Slices),
         ];
         let put =
-            (key(), any::<[u64; 3]>(), etag(), checksum(), headers(), any::<Option<UploadId>>(), payload);
-        let put =
-            put.prop_map(|(key, [bucket, modified, bytes], etag, checksum, headers, upload, payload)| {
-                let parts = vec![ObjectPart { number: 3, bytes: 7, checksum: checksum.clone() }];
-                let attributes = Attributes { etag, checksum, headers };
-                Record::ObjectPut(ObjectPut {
-                    bucket,
-                    key,
-                    modified,
-                    bytes,
-                    attributes,
-                    parts,
-                    upload,
-                    payload,
-                })
-            });
+            (key(), any::<[u64; 2]>(), etag(), checksum(), headers(), any::<Option<UploadId>>(), payload);
+        let put = put.prop_map(|(key, [bucket, modified], etag, checksum, headers, upload, payload)| {
+            let parts = vec![ObjectPart { number: 3, bytes: 7, checksum: checksum.clone() }];
+            let attributes = Attributes { etag, checksum, headers };
+            Record::ObjectPut(ObjectPut {
+                bucket,
+                key,
+                modified,
+                bytes: payload.bytes(),
+                attributes,
+                parts,
+                upload,
+                payload,
+            })
+        });
         let part = (key(), any::<UploadId>(), etag(), checksum(), slices());
         let part = part.prop_map(|(key, upload, etag, checksum, slices)| {
             let part = Part { number: 9, bytes: 8, etag, checksum, modified: 5 };

@@ -14,7 +14,7 @@ use super::format::record::{EncodedRecord, Record};
 use super::format::segment::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentKind};
 use super::format::{FileName, Location, SegmentId};
 use super::types::EngineError;
-use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, LOG_QUEUE_BYTES_MAX};
+use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, LOG_QUEUE_BYTES_MAX, RECORD_META_BYTES_MAX};
 use crate::base::local::{Permit, Semaphore, Sender, Signal, oneshot};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
@@ -165,8 +165,9 @@ impl<H: Host> Log<H> {
     pub async fn append(&self, record: Record, urgency: Urgency) -> Result<Location, EngineError> {
         let encoded = record.encode();
         let bytes = encoded.padded_bytes();
-        if bytes as u64 > self.inner.segment_bytes / 2 {
-            return Err(EngineError::Failed(format!("a record of {bytes} bytes exceeds half a log segment")));
+        // What recovery would not read must not be written.
+        if bytes as u64 > self.inner.segment_bytes / 2 || encoded.meta.len() > RECORD_META_BYTES_MAX {
+            return Err(EngineError::Failed(format!("a record of {bytes} bytes exceeds its limit")));
         }
         let _ticket = self.inner.ticket();
         let permit = self.inner.queue_bytes.acquire(bytes.min(LOG_QUEUE_BYTES_MAX)).await;
@@ -280,16 +281,17 @@ impl<H: Host> Inner<H> {
         let bytes =
             BATCH_HEADER_BYTES + batch.iter().map(|pending| pending.encoded.padded_bytes()).sum::<usize>();
         let padded = bytes.next_multiple_of(BLOCK_BYTES);
-        let buffer = match buffer {
-            Some(buffer) if buffer.capacity() >= padded => buffer,
-            // The small one is not kept: a batch this large is a record of its own and rare.
-            _ => Buffer::heap(padded),
+        let (buffer, kept) = match buffer {
+            Some(buffer) if buffer.capacity() >= padded => (buffer, None),
+            // A batch this large is a record of its own and rare. The buffer of the pool is kept: who holds
+            // all the others may wait for this very log.
+            kept => (Buffer::heap(padded), kept),
         };
         if u64::from(self.position.get().offset) + padded as u64 > self.segment_bytes
             && let Err(error) = self.roll().await
         {
             batch.into_iter().for_each(|pending| pending.done.send(Err(error.clone())));
-            return self.keep(buffer).await;
+            return kept.unwrap_or(buffer);
         }
         let (buffer, locations) = self.fill(buffer, &batch, bytes);
         let (result, buffer) = self.write(buffer, padded).await;
@@ -299,12 +301,7 @@ impl<H: Host> Inner<H> {
                 self.fail(batch, &format!("writing log segment {}: {error}", self.position.get().segment))
             }
         }
-        self.keep(buffer).await
-    }
-
-    /// The buffer for the next batch: the one of the pool, taken again if a larger one was used.
-    async fn keep(&self, buffer: Buffer) -> Buffer {
-        if buffer.is_pooled() { buffer } else { self.host.pool().acquire(BUFFER_BYTES).await }
+        kept.unwrap_or(buffer)
     }
 
     /// Lays the batch out in the buffer.

@@ -216,3 +216,44 @@ fn a_start_that_was_cut_can_be_repeated() {
         }
     }
 }
+
+#[test]
+fn a_record_that_recovery_would_not_take_is_refused() {
+    run(1, |simulation| async move {
+        let options = Options { log_segment_bytes: 64 << 20, ..small() };
+        let node = Node::start_with(&simulation, 1, 1, options).await.unwrap();
+        let id = bucket(&node).await;
+        let count = crate::base::limits::RECORD_META_BYTES_MAX / format::SLICE_BYTES + 1;
+        let extent = ExtentId { segment: 1, block: 1 };
+        let slice = Slice { extent, extent_bytes: 1, start: 0, length: 1 };
+        let put = ObjectPut {
+            bucket: id,
+            key: b"k".to_vec(),
+            modified: 0,
+            bytes: count as u64,
+            attributes: attributes(b""),
+            parts: Vec::new(),
+            upload: None,
+            payload: StoredPayload::Slices(vec![slice; count]),
+        };
+        assert!(node.core(0).inner.log.append(Record::ObjectPut(put), Urgency::Normal).await.is_err());
+    });
+}
+
+#[test]
+fn the_log_needs_no_buffer_of_those_that_wait_for_it() {
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let engine = node.core(0);
+        let id = bucket(&node).await;
+        let held: Vec<_> = std::iter::from_fn(|| engine.host().pool().try_acquire(BUFFER_BYTES)).collect();
+        assert!(!held.is_empty());
+        for _ in 0..2 {
+            let mut attributes = attributes(b"");
+            attributes.headers.push(("large".to_string(), vec![7; 2 * BUFFER_BYTES]));
+            let payload = engine.inline_payload(Bytes::new());
+            engine.put(id, b"k", payload, attributes, Condition::default()).await.unwrap();
+        }
+        drop(held);
+    });
+}
