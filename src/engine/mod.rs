@@ -38,7 +38,7 @@ use bytes::Bytes;
 use crate::base::checksum::Checksum;
 use crate::base::etag::ETag;
 use crate::base::limits::{EXTENT_TRAILERS_MAX, INLINE_BYTES_MAX, OPEN_FILES_MAX};
-use crate::base::local::Signal;
+use crate::base::local::{Semaphore, Signal};
 use crate::io::{Disk, Host, OpenMode};
 use extent::Extents;
 use format::record::{ObjectPut, PartPut, StoredPayload};
@@ -136,6 +136,8 @@ struct Inner<H: Host> {
     references_ended: Cell<usize>,
     stopping: Cell<bool>,
     checkpoint: checkpoint::State,
+    /// Background work has one at a time.
+    maintenance: Semaphore,
 }
 
 type RecordCache = quick_cache::unsync::Cache<Location, Arc<ObjectPut>, RecordWeight>;
@@ -153,6 +155,11 @@ impl quick_cache::Weighter<Location, Arc<ObjectPut>> for RecordWeight {
 
 /// Keys to delete, each with what must hold of it.
 type KeyConditions = Vec<(Vec<u8>, Condition)>;
+
+/// How often, and how far apart, a deletion is tried again that found no room in the log: some rounds of
+/// background work, which cleans.
+const ROOM_ATTEMPTS_MAX: usize = 25;
+const ROOM_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Open segment files, oldest first out.
 struct Files<H: Host> {
@@ -197,15 +204,19 @@ impl<H: Host> Engine<H> {
                 }
             }
         };
+        let cores_of_drive = shared.cores.div_ceil(host.disks().len());
+        let log_reserve_bytes = reserve_of(&options, &disk, cores_of_drive);
         let log = Log::new(
             host.clone(),
             disk.clone(),
             identity,
             options.log_segment_bytes,
+            log_reserve_bytes,
             next_id.clone(),
             Box::new(apply),
         );
-        let reserve_bytes = 4 * options.log_segment_bytes;
+        // More than the log keeps free, so that large objects do not take what deletions need.
+        let reserve_bytes = log_reserve_bytes + options.log_segment_bytes;
         let extents = Extents::new(
             host.clone(),
             disk,
@@ -237,6 +248,7 @@ impl<H: Host> Engine<H> {
             recovered: Cell::new(false),
             recovered_signal: Signal::default(),
             references_ended: Cell::new(0),
+            maintenance: Semaphore::new(1),
             stopping: Cell::new(false),
         };
         Self { inner: Rc::new(inner) }
@@ -369,8 +381,29 @@ impl<H: Host> Engine<H> {
         self.delete_many(bucket, keys).await.pop().unwrap_or(Err(EngineError::Stopping))
     }
 
-    /// Removes many objects, in one batch for each owner core; results in the order of `keys`.
+    /// Removes many objects, in one batch for each owner core; results in the order of `keys`. On a full
+    /// drive it waits a while for cleaning to make room.
     pub async fn delete_many(
+        &self,
+        bucket: BucketId,
+        keys: Vec<(Vec<u8>, Condition)>,
+    ) -> Vec<Result<bool, EngineError>> {
+        let mut results = self.delete_once(bucket, keys.clone()).await;
+        for _ in 0..ROOM_ATTEMPTS_MAX {
+            let refused = |(_, result): &(usize, &Result<_, _>)| **result == Err(EngineError::Full);
+            let again: Vec<usize> = results.iter().enumerate().filter(refused).map(|(at, _)| at).collect();
+            if again.is_empty() {
+                break;
+            }
+            self.host().sleep(ROOM_PAUSE).await;
+            let keys = again.iter().map(|at| keys[*at].clone()).collect();
+            let retried = self.delete_once(bucket, keys).await;
+            again.into_iter().zip(retried).for_each(|(at, result)| results[at] = result);
+        }
+        results
+    }
+
+    async fn delete_once(
         &self,
         bucket: BucketId,
         keys: Vec<(Vec<u8>, Condition)>,
@@ -625,6 +658,13 @@ fn fit_to_drive<D: Disk>(mut options: Options, disk: &D) -> Options {
     options.log_segment_bytes = options.log_segment_bytes.min(share(64)).max(4 * MIB);
     options.data_segment_bytes = options.data_segment_bytes.min(share(32)).max(8 * MIB);
     options
+}
+
+/// What `cores` that share a drive keep free on it to make room with: each may need a segment to move records
+/// to, the one after it, and a checkpoint.
+fn reserve_of<D: Disk>(options: &Options, disk: &D, cores: usize) -> u64 {
+    let wanted = 3 * options.log_segment_bytes * cores as u64;
+    disk.space().map_or(wanted, |space| wanted.min(space.bytes_total / 8))
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ impl<H: Host> Engine<H> {
 
     /// Writes a checkpoint if one is due, then cleans while that frees more than it copies.
     pub(super) async fn maintain(&self) -> Result<(), EngineError> {
+        let _turn = self.inner.maintenance.acquire(1).await;
         let state = &self.inner.checkpoint;
         let due =
             state.log_bytes_since(self.inner.log.bytes_written()) >= self.inner.options.checkpoint_log_bytes;
@@ -114,7 +115,9 @@ impl<H: Host> Engine<H> {
     fn cleaning_pays(&self) -> bool {
         let used = self.inner.log.bytes_used();
         let dead = used.saturating_sub(self.inner.index.borrow().live_log_bytes());
-        dead > used / 2 && dead > 2 * self.inner.options.log_segment_bytes
+        // With little room left, moving more is better than refusing.
+        let share = if self.inner.log.is_scarce() { used / 8 } else { used / 2 };
+        dead > share && dead > 2 * self.inner.options.log_segment_bytes
     }
 
     fn oldest_cleanable(&self) -> Option<(SegmentId, LogSegment)> {

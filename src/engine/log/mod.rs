@@ -76,6 +76,10 @@ struct Inner<H: Host> {
     disk: H::Disk,
     identity: Identity,
     segment_bytes: u64,
+    /// Free bytes of the drive that only deletions, cleaning and checkpoints may use: they make room.
+    reserve_bytes: u64,
+    /// Less than that was free when it was last looked at.
+    scarce: Cell<bool>,
     /// Gives the next free segment number of this core.
     next_id: Rc<Cell<SegmentId>>,
     apply: Box<dyn Fn(Record, Location, Urgency)>,
@@ -118,6 +122,7 @@ impl<H: Host> Log<H> {
         disk: H::Disk,
         identity: Identity,
         segment_bytes: u64,
+        reserve_bytes: u64,
         next_id: Rc<Cell<SegmentId>>,
         apply: Box<dyn Fn(Record, Location, Urgency)>,
     ) -> Self {
@@ -126,6 +131,8 @@ impl<H: Host> Log<H> {
             disk,
             identity,
             segment_bytes,
+            reserve_bytes,
+            scarce: Cell::new(false),
             next_id,
             apply,
             queue: RefCell::default(),
@@ -201,6 +208,11 @@ impl<H: Host> Log<H> {
         self.inner.failed.borrow().clone()
     }
 
+    /// Whether the drive has so little room left that only what makes room may go on.
+    pub fn is_scarce(&self) -> bool {
+        self.inner.scarce.get() && self.inner.look_for_room() < self.inner.reserve_bytes
+    }
+
     /// The segments this core takes care of, but for the ones it writes to.
     pub fn sealed_segments(&self) -> Vec<(SegmentId, LogSegment)> {
         let current = self.position().segment;
@@ -256,10 +268,20 @@ impl<H: Host> Inner<H> {
         if let Some(why) = self.failed.borrow().as_ref() {
             return Err(EngineError::Failed(why.clone()));
         }
-        let room = self.segment_bytes - u64::from(self.position.get().offset);
-        let reserve = self.segment_bytes / 4;
-        let out_of_room = self.prepared.borrow().is_none() && !self.preparing.get() && room < reserve;
-        if urgency == Urgency::Normal && out_of_room { Err(EngineError::Full) } else { Ok(()) }
+        // Cleaning comes last: with what deletions leave it, it can always move a segment and remove it.
+        let kept_free = match urgency {
+            Urgency::Normal => self.reserve_bytes,
+            Urgency::Reclaiming => self.reserve_bytes / 2,
+            Urgency::Relocating => return Ok(()),
+        };
+        if self.scarce.get() && self.look_for_room() < kept_free { Err(EngineError::Full) } else { Ok(()) }
+    }
+
+    /// Free bytes of the drive; notes whether they are scarce.
+    fn look_for_room(&self) -> u64 {
+        let free = self.disk.space().map_or(0, |space| space.bytes_free);
+        self.scarce.set(free < self.reserve_bytes);
+        free
     }
 
     /// Takes what fits one batch: at least one record.
@@ -428,10 +450,12 @@ impl<H: Host> Inner<H> {
         match self.write_new_segment(id, &name).await {
             Ok(open) => {
                 *self.prepared.borrow_mut() = Some(open);
+                self.look_for_room();
                 Ok(())
             }
             Err(error) => {
                 let _ = self.disk.remove(&name).await;
+                self.look_for_room();
                 Err(error_of("preparing a log segment", &error))
             }
         }

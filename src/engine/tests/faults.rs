@@ -184,6 +184,77 @@ fn a_bucket_that_stays_refuses_nothing_for_good_while_its_deletion_is_tried() {
     });
 }
 
+/// Who has the space of the drive.
+fn describe(simulation: &Simulation, node: &Node) -> String {
+    let sum = |kind| files(simulation, 0, kind).iter().map(|file| file.bytes_allocated).sum::<u64>();
+    let logs = node
+        .engines
+        .iter()
+        .map(|engine| (engine.inner.log.bytes_used(), engine.inner.index.borrow().live_log_bytes()));
+    format!(
+        "{:?}, logs {}, data {}, used and live {:?}",
+        simulation.disk(0).space().unwrap(),
+        sum("log-"),
+        sum("data-"),
+        logs.collect::<Vec<_>>()
+    )
+}
+
+/// Fills the drive with objects of `bytes` until it is full; returns how many fit.
+async fn fill(node: &Node, id: BucketId, bytes: usize) -> u64 {
+    let mut number = 0u64;
+    loop {
+        match put(node.core(number as usize), id, &number.to_le_bytes(), &content(number, bytes)).await {
+            Ok(_) => number += 1,
+            Err(EngineError::Full) => return number,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_full_drive_takes_deletions_restarts_and_takes_objects_again() {
+    for (cores, bytes) in [(1, 40_000), (2, 40_000), (1, 1_500_000), (2, 300_000), (2, 100)] {
+        let simulation = Simulation::new(7);
+        simulation.set_faults(Faults { capacity_bytes: 128 << 20, ..Faults::default() });
+        let (id, count) = simulation.block_on(async {
+            let node = Node::start(&simulation, cores, 1).await.unwrap();
+            let id = bucket(&node).await;
+            let bytes = if bytes == 100 {
+                fill(&node, id, 1_500_000).await;
+                40_000
+            } else {
+                bytes
+            };
+            (id, fill(&node, id, bytes).await)
+        });
+        simulation.crash();
+        simulation.block_on(async {
+            let node = Node::start(&simulation, cores, 1).await;
+            let node = node.unwrap_or_else(|error| panic!("{cores} cores, {bytes} bytes: {error}"));
+            for round in 0..2 {
+                let count = fill(&node, id, 40_000).await.max(count);
+                for number in 0..count {
+                    let deleted = node.core(0).delete(id, &number.to_le_bytes(), Condition::default()).await;
+                    assert!(
+                        deleted.is_ok(),
+                        "{cores} cores, {bytes} bytes, round {round}, {number}: {deleted:?}: {}",
+                        describe(&simulation, &node)
+                    );
+                }
+                node.core(0).host().sleep(Duration::from_secs(30)).await;
+                for number in 0..count / 2 {
+                    let stored = put(node.core(0), id, &number.to_le_bytes(), &content(number, 40_000)).await;
+                    assert!(
+                        stored.is_ok(),
+                        "{cores} cores, {bytes} bytes, round {round}, {number}: {stored:?}"
+                    );
+                }
+            }
+        });
+    }
+}
+
 #[test]
 fn a_payload_that_does_not_fit_leaves_the_open_segment_to_smaller_ones() {
     run(1, |simulation| async move {
