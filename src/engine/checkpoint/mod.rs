@@ -31,6 +31,8 @@ pub struct State {
     /// Log written when the last one began.
     bytes_written: Cell<u64>,
     index_ready: Cell<bool>,
+    /// Checkpoints of earlier generations are gone.
+    old_dropped: Cell<bool>,
 }
 
 impl State {
@@ -41,6 +43,7 @@ impl State {
             kept: RefCell::default(),
             bytes_written: Cell::new(0),
             index_ready: Cell::new(false),
+            old_dropped: Cell::new(false),
         }
     }
 
@@ -51,6 +54,14 @@ impl State {
 
     pub fn set_index_ready(&self) {
         self.index_ready.set(true);
+    }
+
+    pub fn old_dropped(&self) -> bool {
+        self.old_dropped.get()
+    }
+
+    pub fn set_old_dropped(&self) {
+        self.old_dropped.set(true);
     }
 
     /// Remembers a checkpoint that recovery found, oldest first.
@@ -241,20 +252,30 @@ fn encode_objects(
     (count, None)
 }
 
-/// Reads the header of a checkpoint; `None` if the file is no valid checkpoint.
-pub fn read_header<D: Disk>(disk: &D, name: FileName) -> Option<CheckpointHeader> {
-    let map = disk.map(&name.to_string()).ok()?;
-    CheckpointHeader::decode(&map).ok()
+/// Reads the header of a checkpoint of `node`; the error says why it can't be used.
+pub fn read_header<D: Disk>(disk: &D, name: FileName, node: [u8; 16]) -> Result<CheckpointHeader, String> {
+    let map = disk.map(&name.to_string()).map_err(|error| format!("{name}: {error}"))?;
+    decode_header(&map, name, node)
+}
+
+fn decode_header(bytes: &[u8], name: FileName, node: [u8; 16]) -> Result<CheckpointHeader, String> {
+    let header = CheckpointHeader::decode(bytes).map_err(|_| format!("{name}: its header is damaged"))?;
+    let CheckpointHeader { generation, shard, sequence, .. } = header;
+    if header.node != node || name != (FileName::Checkpoint { generation, shard, sequence }) {
+        return Err(format!("{name}: it is the checkpoint of something else"));
+    }
+    Ok(header)
 }
 
 /// Reads a checkpoint whole and verified; the error says why it can't be used.
 pub fn load<D: Disk>(
     disk: &D,
     name: FileName,
+    node: [u8; 16],
     mut visit: impl FnMut(CheckpointEntry),
 ) -> Result<CheckpointHeader, String> {
     let map = disk.map(&name.to_string()).map_err(|error| format!("{name}: {error}"))?;
-    let header = CheckpointHeader::decode(&map).map_err(|_| format!("{name}: its header is damaged"))?;
+    let header = decode_header(&map, name, node)?;
     let damaged = |number: u32| format!("{name}: chunk {number} is damaged");
     // Everything is verified before anything is used.
     let chunks = |visit: &mut dyn FnMut(CheckpointEntry)| -> Result<u64, String> {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::extent::remove_file;
-use super::format::record::Record;
+use super::format::record::{ObjectPut, PartPut, Record};
 use super::format::{FileName, SegmentId};
 use super::log::scan::{Opened, Scan, ScanError, Scanned, SegmentScanner};
 use super::log::{LogSegment, Urgency, error_of};
@@ -128,9 +128,20 @@ impl<H: Host> Engine<H> {
         cleanable.min_by_key(|(id, segment)| (segment.generation, *id))
     }
 
-    /// Checkpoints of earlier generations would bring back what cleaning forgets.
+    /// Checkpoints of earlier generations would bring back what cleaning forgets, whichever drive they are
+    /// on. Once they are gone, no others come.
     async fn drop_old_checkpoints(&self) -> Result<(), EngineError> {
-        let disk = self.disk();
+        if self.inner.checkpoint.old_dropped() {
+            return Ok(());
+        }
+        for disk in self.host().disks() {
+            self.drop_old_checkpoints_of(disk).await?;
+        }
+        self.inner.checkpoint.set_old_dropped();
+        Ok(())
+    }
+
+    async fn drop_old_checkpoints_of(&self, disk: &H::Disk) -> Result<(), EngineError> {
         let failed = |error: std::io::Error| error_of("removing an old checkpoint", &error);
         let mut any = false;
         for file in disk.list().map_err(failed)? {
@@ -208,14 +219,16 @@ impl<H: Host> Engine<H> {
         if owner != self.me() {
             return false;
         }
-        if !self.inner.index.borrow().is_live(record, scanned.location) {
-            return true;
-        }
-        let hides = matches!(
-            record,
-            Record::ObjectDeleted { .. } | Record::UploadAborted { .. } | Record::BucketDeleted { .. }
-        );
-        hides && self.hides_nothing(segment, id)
+        let live = self.inner.index.borrow().is_live(record, scanned.location);
+        let hides = match record {
+            Record::ObjectDeleted { .. } | Record::UploadAborted { .. } | Record::BucketDeleted { .. } => {
+                live
+            }
+            // Overwritten since, but it also ended its upload.
+            Record::ObjectPut(put) => !live && put.upload.is_some(),
+            _ => false,
+        };
+        if hides { self.hides_nothing(segment, id) } else { !live }
     }
 
     /// Whether no older segment exists that could hold something a deletion in this one hides.
@@ -273,9 +286,45 @@ impl<H: Host> Engine<H> {
         };
         let _lock = self.inner.locks.acquire(lock).await;
         if !self.inner.index.borrow().is_live(&owned.record, owned.location) {
-            return Ok(());
+            return match owned.record {
+                Record::ObjectPut(ObjectPut { bucket, key, upload: Some(id), .. }) => {
+                    // The upload's own records may be in segments that are cleaned later.
+                    let record = Record::UploadAborted { bucket, key, id };
+                    self.inner.log.append(record, Urgency::Relocating).await.map(drop)
+                }
+                _ => Ok(()),
+            };
         }
-        self.inner.log.append(owned.record, Urgency::Relocating).await.map(drop)
+        let parts = self.parts_of(&owned.record);
+        self.inner.log.append(owned.record, Urgency::Relocating).await?;
+        let mut under_way = Vec::with_capacity(parts.len());
+        for part in parts {
+            let (done, result) = crate::base::local::oneshot();
+            let log = self.inner.log.clone();
+            self.host().spawn(async move { done.send(log.append(part, Urgency::Relocating).await) });
+            under_way.push(result);
+        }
+        for result in under_way {
+            result.await.unwrap_or(Err(EngineError::Stopping))?;
+        }
+        Ok(())
+    }
+
+    /// The parts of the upload whose beginning is `record`: they must follow it in the log, since a replay
+    /// takes no part of an upload that it does not know yet.
+    fn parts_of(&self, record: &Record) -> Vec<Record> {
+        let Record::UploadCreated { bucket, upload } = record else { return Vec::new() };
+        let index = self.inner.index.borrow();
+        let entry = index.upload(*bucket, &upload.key, upload.id);
+        let parts = entry.into_iter().flat_map(|entry| entry.parts.values());
+        let again = parts.map(|stored| PartPut {
+            bucket: *bucket,
+            key: upload.key.clone(),
+            upload: upload.id,
+            part: stored.part.clone(),
+            slices: stored.slices.clone(),
+        });
+        again.map(Record::PartPut).collect()
     }
 
     /// Removes a segment that holds nothing live, once nobody reads in it any more. The removal is durable

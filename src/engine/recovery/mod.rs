@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
-use super::format::checkpoint::CheckpointEntry;
+use super::format::checkpoint::{CheckpointEntry, CheckpointHeader};
 use super::format::{FileName, SegmentId};
 use super::log::LogSegment;
 use super::message::{Answer, Request};
@@ -79,14 +79,15 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     }
     inner.checkpoint.set_index_ready();
     inner.recovered_signal.raise();
+    // Before the other cores may clean: they drop deletions once no old segment is left.
+    let old = replay.old_segments(engine);
+    inner.shared.old_segments.fetch_add(old as u32, Ordering::SeqCst);
     learn_buckets(engine).await?;
     exchange_references(engine).await?;
 
-    let (position, segments) = replay.finish(engine).await;
+    let (position, segments) = replay.finish(engine).await?;
     let own = segments.into_iter().filter(|(id, _)| *id as usize % cores == me);
     let own: BTreeMap<SegmentId, LogSegment> = own.collect();
-    let old = own.values().filter(|segment| segment.generation != inner.identity.generation).count();
-    inner.shared.old_segments.fetch_add(old as u32, Ordering::SeqCst);
     inner.log.start(position, own).await?;
     inner.recovered.set(true);
     inner.recovered_signal.raise();
@@ -138,28 +139,26 @@ fn choose_base<H: Host>(
     let identity = engine.inner.identity;
     let own_chain = |from| Chain { generation: identity.generation, shard: identity.shard, from };
     let mut own: Vec<(usize, FileName)> = of_shard(inventory, identity.generation, identity.shard);
-    own.sort_unstable_by_key(|(_, name)| *name);
-    let mut base = None;
+    own.sort_unstable_by_key(|(_, name)| std::cmp::Reverse(*name));
+    let mut kept = Vec::new();
     for (drive, name) in own {
-        // Oldest first: every valid one counts as kept, the newest valid one is the base.
-        match checkpoint::read_header(&engine.host().disks()[drive], name) {
-            Some(header) if header.node == identity.node => {
-                engine.inner.checkpoint.found(header.sequence, header.position);
-                base = Some((drive, name));
-            }
-            _ => tracing::warn!("{name} is damaged and not used"),
-        }
-    }
-    if base.is_some() {
-        engine.inner.shared.checkpoints_missing.fetch_sub(1, Ordering::SeqCst);
-    }
-    let mut candidates: Vec<(usize, FileName)> = of_shard(inventory, identity.generation, identity.shard);
-    candidates.sort_unstable_by_key(|(_, name)| std::cmp::Reverse(*name));
-    for (drive, name) in candidates {
-        match load_into(engine, drive, name) {
-            Ok(from) => return Ok(vec![own_chain(Some(from))]),
+        // The newest that can be loaded is the base. Only it and older ones count as kept: cleaning relies
+        // on them.
+        let found = match kept.is_empty() {
+            true => load_into(engine, drive, name),
+            false => checkpoint::read_header(&engine.host().disks()[drive], name, identity.node),
+        };
+        match found {
+            Ok(header) => kept.push((header.sequence, header.position)),
             Err(why) => tracing::warn!("a checkpoint is not used: {why}"),
         }
+    }
+    for (sequence, position) in kept.iter().rev() {
+        engine.inner.checkpoint.found(*sequence, *position);
+    }
+    if let Some((_, from)) = kept.first() {
+        engine.inner.shared.checkpoints_missing.fetch_sub(1, Ordering::SeqCst);
+        return Ok(vec![own_chain(Some(*from))]);
     }
     for generation in (0..identity.generation).rev() {
         if let Some(mut chains) = load_generation(engine, inventory, generation) {
@@ -188,37 +187,36 @@ fn load_generation<H: Host>(
     inventory: &Inventory,
     generation: u32,
 ) -> Option<Vec<Chain>> {
-    let disks = engine.host().disks();
+    let (disks, node) = (engine.host().disks(), engine.inner.identity.node);
     let is_of_it = |name| matches!(name, FileName::Checkpoint { generation: it, .. } if it == generation);
     let headers = inventory.checkpoints.iter().filter(|(_, name)| is_of_it(*name));
-    let cores =
-        headers.filter_map(|(drive, name)| checkpoint::read_header(&disks[*drive], *name)).next()?.cores;
+    let cores = headers
+        .filter_map(|(drive, name)| checkpoint::read_header(&disks[*drive], *name, node).ok())
+        .next()?
+        .cores;
     let mut chosen = Vec::new();
     for shard in 0..cores {
         let mut candidates = of_shard(inventory, generation, shard);
         candidates.sort_unstable_by_key(|(_, name)| std::cmp::Reverse(*name));
         let valid = candidates
             .into_iter()
-            .find(|(drive, name)| checkpoint::load(&disks[*drive], *name, |_| {}).is_ok());
+            .find(|(drive, name)| checkpoint::load(&disks[*drive], *name, node, |_| {}).is_ok());
         chosen.push(valid?);
     }
     let mut chains = Vec::new();
     for (shard, (drive, name)) in chosen.into_iter().enumerate() {
-        let from = load_into(engine, drive, name).ok()?;
+        let from = load_into(engine, drive, name).ok()?.position;
         chains.push(Chain { generation, shard: shard as u32, from: Some(from) });
     }
     Some(chains)
 }
 
 /// Loads what this core owns of a checkpoint into the index.
-fn load_into<H: Host>(
-    engine: &Engine<H>,
-    drive: usize,
-    name: FileName,
-) -> Result<super::log::LogPosition, String> {
+fn load_into<H: Host>(engine: &Engine<H>, drive: usize, name: FileName) -> Result<CheckpointHeader, String> {
     let (me, cores) = (engine.me(), engine.cores());
     let mut index = engine.inner.index.borrow_mut();
-    let header = checkpoint::load(&engine.host().disks()[drive], name, |entry| match entry {
+    let node = engine.inner.identity.node;
+    checkpoint::load(&engine.host().disks()[drive], name, node, |entry| match entry {
         CheckpointEntry::Bucket { bucket, location } => {
             if me == 0 {
                 index.apply(super::format::record::Record::BucketPut(bucket), location);
@@ -234,8 +232,7 @@ fn load_into<H: Host>(
                 index.restore_upload(bucket, entry);
             }
         }
-    })?;
-    Ok(header.position)
+    })
 }
 
 /// Gets the table of buckets from core 0, and drops what is left of buckets that are gone.

@@ -35,6 +35,13 @@ struct Found<H: Host> {
     end: Option<u32>,
 }
 
+impl<H: Host> Found<H> {
+    /// Whether it was scanned from its beginning and holds nothing.
+    fn is_unused(&self) -> bool {
+        self.end == Some(BLOCK_BYTES as u32)
+    }
+}
+
 impl<H: Host> Replay<H> {
     /// Reads the headers of all log segments. Files without one were being made at a crash: this core
     /// removes its own.
@@ -197,39 +204,53 @@ impl<H: Host> Replay<H> {
         }
     }
 
+    /// Segments of earlier generations that this core takes care of from now on.
+    pub fn old_segments(&self, engine: &Engine<H>) -> usize {
+        let (me, cores, generation) = (engine.me(), engine.cores(), engine.inner.identity.generation);
+        let old = self.segments.iter().filter(|(id, found)| {
+            *(*id) as usize % cores == me && found.generation != generation && !found.is_unused()
+        });
+        old.count()
+    }
+
     /// Where this core's log goes on, and the segments worth keeping. Segments of its own that were never
     /// written to are removed; the unused end of its last one is freed.
-    pub async fn finish(self, engine: &Engine<H>) -> (LogPosition, BTreeMap<SegmentId, LogSegment>) {
+    pub async fn finish(
+        self,
+        engine: &Engine<H>,
+    ) -> Result<(LogPosition, BTreeMap<SegmentId, LogSegment>), OpenError> {
         let (me, cores) = (engine.me(), engine.cores());
         let mut kept = BTreeMap::new();
         for (id, found) in &self.segments {
             let mine = *id as usize % cores == me;
-            let unused = found.end == Some(BLOCK_BYTES as u32);
-            if mine && unused {
+            if mine && found.is_unused() {
                 if let Err(error) = found.disk.remove(&FileName::Log(*id).to_string()).await {
                     tracing::warn!("removing {}: {error}", FileName::Log(*id));
                 }
                 continue;
             }
             if mine && let Some(end) = found.end {
-                free_tail(&found.disk, *id, u64::from(end)..found.bytes).await;
+                settle(&found.disk, *id, u64::from(end)..found.bytes).await?;
             }
             let bytes_used = found.end.map_or(found.bytes_on_drive, u64::from);
             kept.insert(*id, LogSegment { generation: found.generation, shard: found.shard, bytes_used });
         }
-        (self.own_end, kept)
+        Ok((self.own_end, kept))
     }
 }
 
-async fn free_tail<D: Disk>(disk: &D, id: SegmentId, range: std::ops::Range<u64>) {
+/// Makes durable what was replayed: the node may have died without the machine, before a batch that can be
+/// read was on the drive. What follows builds on it. Then frees the unused end.
+async fn settle<D: Disk>(disk: &D, id: SegmentId, unused: std::ops::Range<u64>) -> Result<(), OpenError> {
     let name = FileName::Log(id).to_string();
-    let freed = async {
-        let file = disk.open(&name, OpenMode::Write).await?;
-        disk.punch(&file, range).await
-    };
-    if let Err(error) = freed.await {
+    let file = disk.open(&name, OpenMode::Write).await?;
+    disk.sync(&file).await?;
+    if !unused.is_empty()
+        && let Err(error) = disk.punch(&file, unused).await
+    {
         tracing::warn!("freeing the end of {name}: {error}");
     }
+    Ok(())
 }
 
 /// Opens a log segment; `None` if it is gone, or was being made at a crash.

@@ -271,6 +271,42 @@ fn a_payload_that_does_not_fit_leaves_the_open_segment_to_smaller_ones() {
 }
 
 #[test]
+fn parts_survive_the_cleaning_of_what_began_their_upload_when_the_log_alone_is_left() {
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let engine = node.core(0);
+        let id = bucket(&node).await;
+        let upload = engine.create_upload(id, b"k", vec![]).await.unwrap().id;
+        let first = engine.inner.log.position().segment;
+        let fill = async || {
+            let before = engine.inner.log.position().segment;
+            for number in 0.. {
+                put(engine, id, b"filler", &content(number, 60_000)).await.unwrap();
+                if engine.inner.log.position().segment != before {
+                    return;
+                }
+            }
+        };
+        fill().await;
+        let body = payload(engine, &content(1, 300_000)).await.unwrap();
+        engine.put_part(id, b"k", upload, 1, body, ETag::of_md5([1; 16]), None).await.unwrap();
+        fill().await;
+        for _ in 0..2 {
+            checkpoint::write(engine).await.unwrap();
+        }
+        let segments = engine.inner.log.sealed_segments();
+        let (segment, state) = *segments.iter().find(|(segment, _)| *segment == first).unwrap();
+        engine.clean(segment, state).await.unwrap();
+        for file in files(&simulation, 0, "checkpoint-") {
+            simulation.disk(0).remove(&file.name).await.unwrap();
+        }
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let (_, parts) = node.core(0).upload(id, b"k", upload, 0, 10).await.unwrap();
+        assert_eq!(parts.len(), 1);
+    });
+}
+
+#[test]
 fn a_start_that_was_cut_can_be_repeated() {
     // With new drives, or with drives that join those of a node.
     for before in [0, 1] {
@@ -326,5 +362,24 @@ fn the_log_needs_no_buffer_of_those_that_wait_for_it() {
             engine.put(id, b"k", payload, attributes, Condition::default()).await.unwrap();
         }
         drop(held);
+    });
+}
+
+#[test]
+fn a_damaged_checkpoint_is_not_counted_on() {
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let id = bucket(&node).await;
+        for _ in 0..2 {
+            put(node.core(0), id, b"k", b"value").await.unwrap();
+            checkpoint::write(node.core(0)).await.unwrap();
+        }
+        let newest = files(&simulation, 0, "checkpoint-").pop().unwrap().name;
+        simulation.disk(0).corrupt(&newest, 4096 + 20).unwrap();
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        assert_eq!(get(node.core(0), id, b"k").await.unwrap().as_deref(), Some(&b"value"[..]));
+        let before = node.core(0).inner.checkpoint.oldest_position();
+        checkpoint::write(node.core(0)).await.unwrap();
+        assert_eq!(node.core(0).inner.checkpoint.oldest_position(), before, "the one that was used is kept");
     });
 }
