@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::base::local::Receiver;
+use crate::io::sim::Faults;
 
 /// Histories that a plain test run tries; `RINGCASK_CRASH_SEEDS=FIRST..LAST` tries others.
 const SEEDS: std::ops::Range<u64> = 0..60;
@@ -27,16 +28,40 @@ type UnderWay = (Vec<u8>, Receiver<Result<(), EngineError>>);
 
 #[derive(Clone, Debug)]
 enum Change {
-    Put { key: Vec<u8>, bytes: Vec<u8> },
-    Delete { key: Vec<u8> },
-    Copy { from: Vec<u8>, key: Vec<u8> },
-    Multipart { key: Vec<u8>, parts: Vec<Vec<u8>> },
+    Put {
+        key: Vec<u8>,
+        bytes: Vec<u8>,
+    },
+    /// If nothing is there.
+    Create {
+        key: Vec<u8>,
+        bytes: Vec<u8>,
+    },
+    Delete {
+        key: Vec<u8>,
+    },
+    Copy {
+        from: Vec<u8>,
+        key: Vec<u8>,
+    },
+    /// Its first part is stored twice, and a last one is not named.
+    Multipart {
+        key: Vec<u8>,
+        parts: Vec<Vec<u8>>,
+    },
+    /// An upload with a part that is given up.
+    Abort {
+        key: Vec<u8>,
+        bytes: Vec<u8>,
+    },
 }
 
 impl Change {
     fn key(&self) -> &[u8] {
         match self {
             Self::Put { key, .. }
+            | Self::Create { key, .. }
+            | Self::Abort { key, .. }
             | Self::Delete { key }
             | Self::Copy { key, .. }
             | Self::Multipart { key, .. } => key,
@@ -60,7 +85,9 @@ fn draw_change(draw: &mut Draw, model: &Model, taken: &mut Vec<Vec<u8>>) -> Opti
         2 => 65_000 + draw.below(2000) as usize,
         _ => draw.below(900_000) as usize,
     };
-    Some(match draw.below(10) {
+    Some(match draw.below(12) {
+        10 => Change::Create { key, bytes: content(draw.0, size(draw)) },
+        11 => Change::Abort { key, bytes: content(draw.0, 1 + size(draw)) },
         0..=4 => Change::Put { key, bytes: content(draw.0, size(draw)) },
         5 | 6 => Change::Delete { key },
         7 | 8 => {
@@ -87,6 +114,11 @@ fn draw_change(draw: &mut Draw, model: &Model, taken: &mut Vec<Vec<u8>>) -> Opti
 fn outcome(change: &Change, model: &Model) -> Option<Vec<u8>> {
     match change {
         Change::Put { bytes, .. } => Some(bytes.clone()),
+        Change::Create { key, bytes } => {
+            let now = model.get(key).and_then(|states| states[0].clone());
+            Some(now.unwrap_or_else(|| bytes.clone()))
+        }
+        Change::Abort { key, .. } => model.get(key).and_then(|states| states[0].clone()),
         Change::Delete { .. } => None,
         Change::Copy { from, .. } => model[from][0].clone(),
         Change::Multipart { parts, .. } => Some(parts.concat()),
@@ -96,6 +128,19 @@ fn outcome(change: &Change, model: &Model) -> Option<Vec<u8>> {
 async fn carry_out(engine: SimEngine, bucket: BucketId, change: Change) -> Result<(), EngineError> {
     match change {
         Change::Put { key, bytes } => put(&engine, bucket, &key, &bytes).await.map(drop),
+        Change::Create { key, bytes } => {
+            let payload = payload(&engine, &bytes).await?;
+            let condition = Condition { absent: true, ..Condition::default() };
+            match engine.put(bucket, &key, payload, attributes(&bytes), condition).await {
+                Ok(_) | Err(EngineError::ConditionFailed) => Ok(()),
+                Err(error) => Err(error),
+            }
+        }
+        Change::Abort { key, bytes } => {
+            let upload = engine.create_upload(bucket, &key, vec![]).await?.id;
+            store_part(&engine, bucket, &key, upload, 1, &bytes).await?;
+            engine.abort_upload(bucket, &key, upload).await
+        }
         Change::Delete { key } => engine.delete(bucket, &key, Condition::default()).await.map(drop),
         Change::Copy { from, key } => {
             let source = engine.get(bucket, &from).await?.expect("the model knows it is there");
@@ -106,17 +151,28 @@ async fn carry_out(engine: SimEngine, bucket: BucketId, change: Change) -> Resul
         Change::Multipart { key, parts } => {
             let upload = engine.create_upload(bucket, &key, vec![]).await?.id;
             let mut named = Vec::new();
-            for (index, bytes) in parts.iter().enumerate() {
-                let (number, etag) = (index as u16 + 1, attributes(bytes).etag);
-                let body = payload(&engine, bytes).await?;
-                engine.put_part(bucket, &key, upload, number, body, etag, None).await?;
-                named.push((number, etag));
+            store_part(&engine, bucket, &key, upload, 1, b"replaced").await?;
+            store_part(&engine, bucket, &key, upload, 99, b"not named").await?;
+            for (number, bytes) in (1..).zip(&parts) {
+                named.push((number, store_part(&engine, bucket, &key, upload, number, bytes).await?));
             }
             let condition = Condition::default();
             let completion = Completion { parts: named, attributes: attributes(&parts.concat()), condition };
             engine.complete_upload(bucket, &key, upload, completion).await.map(drop)
         }
     }
+}
+
+async fn store_part(
+    engine: &SimEngine,
+    bucket: BucketId,
+    key: &[u8],
+    upload: UploadId,
+    number: u16,
+    bytes: &[u8],
+) -> Result<ETag, EngineError> {
+    let (body, etag) = (payload(engine, bytes).await?, attributes(bytes).etag);
+    engine.put_part(bucket, key, upload, number, body, etag, None).await.map(|part| part.etag)
 }
 
 /// Compares the node with the model and settles what was uncertain.
@@ -158,8 +214,9 @@ fn history(seed: u64) {
     let simulation = Simulation::new(seed);
     let mut draw = Draw(seed.wrapping_mul(77) + 1);
     let mut model = Model::new();
+    let drives = 1 + draw.below(3) as usize;
     let bucket = simulation.block_on(async {
-        let node = Node::start(&simulation, 2, 1).await.unwrap();
+        let node = Node::start(&simulation, 2, drives).await.unwrap();
         let bucket = node.core(0).create_bucket("bucket", BTreeMap::new()).await.unwrap().id;
         drop(node);
         bucket
@@ -167,7 +224,7 @@ fn history(seed: u64) {
     simulation.crash();
     for _ in 0..4 {
         let cores = 1 + draw.below(3) as usize;
-        let node = simulation.block_on(Node::start(&simulation, cores, 1));
+        let node = simulation.block_on(Node::start(&simulation, cores, drives));
         let node = node.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         simulation.block_on(async {
             judge(&node, bucket, &mut model, seed).await;
@@ -223,6 +280,10 @@ fn crash_in_the_middle(
     draw: &mut Draw,
     model: &mut Model,
 ) {
+    // Perhaps the drives begin to fail before.
+    if draw.below(3) == 0 {
+        simulation.set_faults(Faults { write_error: 0.02, sync_error: 0.05, ..Faults::default() });
+    }
     let under_way = begin(node, bucket, draw, model);
     let acknowledged = Rc::new(RefCell::new(Vec::new()));
     let log = acknowledged.clone();
@@ -235,6 +296,7 @@ fn crash_in_the_middle(
     };
     let steps = draw.below(800);
     simulation.block_on_for(waiting, steps);
+    simulation.set_faults(Faults::default());
     simulation.crash();
     for key in acknowledged.borrow().iter() {
         let states = model.get_mut(key).expect("listed when it began");
