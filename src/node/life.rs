@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -58,6 +59,10 @@ pub enum Event {
     Core(usize, Result<(), String>),
 }
 
+/// Signals that follow within this time are one: timeout(1), for instance, signals a process and then its
+/// whole group.
+const SIGNAL_PAUSE: Duration = Duration::from_millis(500);
+
 /// What signal-hook writes for a signal.
 const BYTE_OF_SIGNAL: u8 = b'X';
 
@@ -68,6 +73,7 @@ const BYTE_OF_REPORT: u8 = b'R';
 /// handler can do little more than write a byte.
 pub struct Events {
     stream: UnixStream,
+    signalled: Option<Instant>,
     reports: Receiver<(usize, Result<(), String>)>,
     reporter: Reporter,
 }
@@ -86,7 +92,7 @@ impl Events {
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
         let (sender, reports) = mpsc::channel();
-        Ok(Self { stream, reports, reporter: Reporter { stream: writer, reports: sender } })
+        Ok(Self { stream, signalled: None, reports, reporter: Reporter { stream: writer, reports: sender } })
     }
 
     pub fn reporter(&self) -> io::Result<Reporter> {
@@ -95,10 +101,19 @@ impl Events {
 
     /// Waits for what happens next.
     pub fn wait(&mut self) -> io::Result<Event> {
-        let mut byte = [0];
-        self.stream.read_exact(&mut byte)?;
-        if byte[0] == BYTE_OF_SIGNAL {
-            return Ok(Event::Signal);
+        loop {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte)?;
+            if byte[0] != BYTE_OF_SIGNAL {
+                break;
+            }
+            #[expect(clippy::disallowed_methods, reason = "the main thread is outside of any simulation")]
+            let now = Instant::now();
+            let is_repeated = self.signalled.is_some_and(|last| now - last < SIGNAL_PAUSE);
+            if !is_repeated {
+                self.signalled = Some(now);
+                return Ok(Event::Signal);
+            }
         }
         let (core, report) = self.reports.recv().map_err(io::Error::other)?;
         Ok(Event::Core(core, report))
