@@ -209,9 +209,9 @@ impl<H: Host> Engine<H> {
         let log = Log::new(
             host.clone(),
             disk.clone(),
+            shared.clone(),
             identity,
-            options.log_segment_bytes,
-            log_reserve_bytes,
+            log::Room { segment_bytes: options.log_segment_bytes, reserve_bytes: log_reserve_bytes },
             next_id.clone(),
             Box::new(apply),
         );

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use crate::io::Disk;
 
 /// State that all cores of a node share.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Shared {
     pub checkpoints_missing: AtomicU32,
     /// Log segments of earlier generations that still exist.
     pub old_segments: AtomicU32,
+    /// Making names durable failed once: see [`Shared::sync_directory`].
+    names_failed: AtomicBool,
 }
 
 /// An atomic on a cache line of its own.
@@ -40,7 +44,23 @@ impl Shared {
             reading: (0..cores).map(|_| Padded(AtomicU64::new(u64::MAX))).collect(),
             checkpoints_missing: AtomicU32::new(cores as u32),
             old_segments: AtomicU32::new(0),
+            names_failed: AtomicBool::new(false),
         }
+    }
+
+    /// Makes the names of a drive durable. After a failure, on any core, what another sync calls durable may
+    /// be lost names: so none is believed any more, and no segment or checkpoint is made, until the next
+    /// start.
+    pub async fn sync_directory<D: Disk>(&self, disk: &D) -> std::io::Result<()> {
+        let result = disk.sync_directory().await;
+        if let Err(error) = &result {
+            tracing::error!("no more files are made or removed until the next start: {error}");
+            self.names_failed.store(true, Ordering::SeqCst);
+        }
+        if self.names_failed.load(Ordering::SeqCst) {
+            return Err(std::io::Error::other("making names of files durable failed"));
+        }
+        result
     }
 
     /// Begins a new read epoch; returns the one before. What was made unreachable before this call may be

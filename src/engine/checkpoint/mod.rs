@@ -117,7 +117,7 @@ pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
     image.write_at(0, &header.encode()).await.map_err(failed)?;
     disk.sync(&image.file).await.map_err(failed)?;
     disk.rename(&draft, &name).await.map_err(failed)?;
-    disk.sync_directory().await.map_err(failed)?;
+    engine.inner.shared.sync_directory(disk).await.map_err(failed)?;
     let first = !state.has_any();
     state.kept.borrow_mut().push_back((sequence, position));
     if first {

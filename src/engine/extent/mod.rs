@@ -323,7 +323,9 @@ impl<H: Host> Extents<H> {
 
     async fn remove_segment(&self, segment: SegmentId) {
         self.inner.segments.borrow_mut().remove(&segment);
-        if let Err(error) = remove_file(self.inner.host.disks(), FileName::Data(segment)).await {
+        if let Err(error) =
+            remove_file(&self.inner.shared, self.inner.host.disks(), FileName::Data(segment)).await
+        {
             tracing::warn!("removing {}: {error}", FileName::Data(segment));
         }
     }
@@ -413,7 +415,7 @@ impl<H: Host> Extents<H> {
         block.append(&header.encode());
         let (result, _) = inner.disk.write(&file, 0, block, 0..BLOCK_BYTES, Durability::Durable).await;
         result?;
-        inner.disk.sync_directory().await?;
+        inner.shared.sync_directory(&inner.disk).await?;
         inner.segments.borrow_mut().insert(id, DataSegment { live_blocks: 0 });
         let end_block = (inner.segment_bytes / BLOCK_BYTES as u64) as u32;
         Ok(OpenSegment { id, file, next_block: 1, end_block })
@@ -435,11 +437,11 @@ pub async fn open_to_free<D: Disk>(disks: &[D], name: FileName) -> std::io::Resu
 
 /// Removes a segment, durably, and frees its blocks, which the name alone would not: other cores may have it
 /// open for reads to come.
-pub async fn remove_file<D: Disk>(disks: &[D], name: FileName) -> std::io::Result<()> {
+pub async fn remove_file<D: Disk>(shared: &Shared, disks: &[D], name: FileName) -> std::io::Result<()> {
     let (disk, file) = open_to_free(disks, name).await?;
     disk.remove(&name.to_string()).await?;
     // A file that comes back after a crash must come back whole.
-    disk.sync_directory().await?;
+    shared.sync_directory(&disk).await?;
     // No segment is longer; beyond the end of the file nothing happens.
     let end = u64::from(u32::MAX) + 1;
     disk.punch(&file, 0..end).await

@@ -158,7 +158,7 @@ impl<H: Host> Engine<H> {
                 }
             }
         }
-        if any { disk.sync_directory().await.map_err(failed) } else { Ok(()) }
+        if any { self.inner.shared.sync_directory(disk).await.map_err(failed) } else { Ok(()) }
     }
 
     /// Moves the live records of a segment to the head of their owners' logs and removes it.
@@ -344,7 +344,7 @@ impl<H: Host> Engine<H> {
             }
             self.host().sleep(READERS_PAUSE).await;
         }
-        remove_file(std::slice::from_ref(disk), name).await.map_err(failed)?;
+        remove_file(&self.inner.shared, std::slice::from_ref(disk), name).await.map_err(failed)?;
         self.inner.log.forget_segment(id);
         self.forget_file(name);
         if segment.generation != self.inner.identity.generation {

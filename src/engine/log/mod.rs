@@ -9,10 +9,12 @@ pub mod scan;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::format::record::{EncodedRecord, Record};
 use super::format::segment::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentKind};
 use super::format::{FileName, Location, SegmentId};
+use super::shared::Shared;
 use super::types::EngineError;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, LOG_QUEUE_BYTES_MAX, RECORD_META_BYTES_MAX};
 use crate::base::local::{Permit, Semaphore, Sender, Signal, oneshot};
@@ -26,6 +28,14 @@ pub struct Identity {
     pub shard: u32,
     pub epoch: u64,
     pub cores: u32,
+}
+
+/// What a log takes of its drive.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    pub segment_bytes: u64,
+    /// Free bytes of the drive that only deletions, cleaning and checkpoints may use.
+    pub reserve_bytes: u64,
 }
 
 /// A place between two batches.
@@ -74,6 +84,7 @@ impl<H: Host> Clone for Log<H> {
 struct Inner<H: Host> {
     host: H,
     disk: H::Disk,
+    shared: Arc<Shared>,
     identity: Identity,
     segment_bytes: u64,
     /// Free bytes of the drive that only deletions, cleaning and checkpoints may use: they make room.
@@ -120,18 +131,19 @@ impl<H: Host> Log<H> {
     pub fn new(
         host: H,
         disk: H::Disk,
+        shared: Arc<Shared>,
         identity: Identity,
-        segment_bytes: u64,
-        reserve_bytes: u64,
+        room: Room,
         next_id: Rc<Cell<SegmentId>>,
         apply: Box<dyn Fn(Record, Location, Urgency)>,
     ) -> Self {
         let inner = Inner {
             host,
             disk,
+            shared,
             identity,
-            segment_bytes,
-            reserve_bytes,
+            segment_bytes: room.segment_bytes,
+            reserve_bytes: room.reserve_bytes,
             scarce: Cell::new(false),
             next_id,
             apply,
@@ -490,7 +502,7 @@ impl<H: Host> Inner<H> {
         let (result, _) = self.disk.write(&file, 0, zeros, 0..BLOCK_BYTES, Durability::Buffered).await;
         result?;
         self.disk.sync(&file).await?;
-        self.disk.sync_directory().await?;
+        self.shared.sync_directory(&self.disk).await?;
         Ok(Open { id, nonce: header.nonce, file })
     }
 }

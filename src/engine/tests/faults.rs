@@ -383,3 +383,16 @@ fn a_damaged_checkpoint_is_not_counted_on() {
         assert_eq!(node.core(0).inner.checkpoint.oldest_position(), before, "the one that was used is kept");
     });
 }
+
+#[test]
+fn no_file_is_made_after_names_of_files_were_lost() {
+    // Two cores made files on one drive. One heard that the directory could not be synced; the other's next
+    // sync succeeded, and the segment it filled had no name after the power went.
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 2, 1).await.unwrap();
+        simulation.set_faults(Faults { sync_error: 1.0, ..Faults::default() });
+        assert!(node.core(0).inner.shared.sync_directory(&simulation.disk(0)).await.is_err());
+        simulation.set_faults(Faults::default());
+        assert!(node.core(1).extents().reserve(100_000).await.is_err());
+    });
+}
