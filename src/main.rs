@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use ringcask::control::cli::Cli;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
     let settings = match Cli::parse().settings(environment) {

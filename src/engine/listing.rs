@@ -17,20 +17,39 @@ struct Pull<T> {
     more: bool,
 }
 
-/// Order of a row among all shards.
-type Rank = (Vec<u8>, UploadId);
+/// A row's place among the rows of all shards.
+trait Ranked {
+    fn rank(&self) -> Rank<'_>;
+}
+
+/// Key or common prefix, and the id that tells uploads of one key apart.
+type Rank<'a> = (&'a [u8], UploadId);
+
+impl Ranked for Row<ListedObject> {
+    fn rank(&self) -> Rank<'_> {
+        match self {
+            Self::Item(object) => (&object.key, UploadId::default()),
+            Self::CommonPrefix(prefix) => (prefix, UploadId::default()),
+        }
+    }
+}
+
+impl Ranked for Row<Upload> {
+    fn rank(&self) -> Rank<'_> {
+        match self {
+            Self::Item(upload) => (&upload.key, upload.id),
+            Self::CommonPrefix(prefix) => (prefix, UploadId::default()),
+        }
+    }
+}
 
 impl<H: Host> Engine<H> {
     /// A page of a bucket in byte order of keys, merged over all cores.
     pub async fn list(&self, bucket: BucketId, query: ListQuery) -> Result<ListPage, EngineError> {
-        let rank = |row: &Row<ListedObject>| match row {
-            Row::Item(object) => (object.key.clone(), UploadId::default()),
-            Row::CommonPrefix(prefix) => (prefix.clone(), UploadId::default()),
-        };
-        let request = |after: Option<&Rank>, count_max: usize| {
+        let request = |after: Option<Rank<'_>>, count_max: usize| {
             let mut query = ListQuery { count_max, ..query.clone() };
             if let Some((key, _)) = after {
-                query.after.clone_from(key);
+                query.after = key.to_vec();
             }
             Request::List { bucket, query }
         };
@@ -38,10 +57,10 @@ impl<H: Host> Engine<H> {
             Answer::Page(page) => Ok(page),
             other => Err(super::unexpected(&other)),
         };
-        let (rows, truncated) = self.merge(query.count_max, rank, request, open).await?;
+        let (rows, truncated) = self.merge(query.count_max, request, open).await?;
         let mut page = ListPage { truncated, ..ListPage::default() };
         if let Some(last) = rows.last() {
-            page.next = rank(last).0;
+            page.next = last.rank().0.to_vec();
         }
         for row in rows {
             match row {
@@ -58,15 +77,11 @@ impl<H: Host> Engine<H> {
         bucket: BucketId,
         query: UploadQuery,
     ) -> Result<UploadPage, EngineError> {
-        let rank = |row: &Row<Upload>| match row {
-            Row::Item(upload) => (upload.key.clone(), upload.id),
-            Row::CommonPrefix(prefix) => (prefix.clone(), UploadId::default()),
-        };
-        let request = |after: Option<&Rank>, count_max: usize| {
+        let request = |after: Option<Rank<'_>>, count_max: usize| {
             let mut query = UploadQuery { count_max, ..query.clone() };
             if let Some((key, id)) = after {
-                query.key_after.clone_from(key);
-                query.upload_after = (*id != UploadId::default()).then_some(*id);
+                query.key_after = key.to_vec();
+                query.upload_after = (id != UploadId::default()).then_some(id);
             }
             Request::UploadList { bucket, query }
         };
@@ -74,7 +89,7 @@ impl<H: Host> Engine<H> {
             Answer::UploadPage(page) => Ok(page),
             other => Err(super::unexpected(&other)),
         };
-        let (rows, truncated) = self.merge(query.count_max, rank, request, open).await?;
+        let (rows, truncated) = self.merge(query.count_max, request, open).await?;
         let mut page = UploadPage { truncated, ..UploadPage::default() };
         match rows.last() {
             Some(Row::Item(upload)) => {
@@ -97,16 +112,17 @@ impl<H: Host> Engine<H> {
     async fn merge<T>(
         &self,
         count_max: usize,
-        rank: impl Fn(&Row<T>) -> Rank,
-        request: impl Fn(Option<&Rank>, usize) -> Request,
+        request: impl Fn(Option<Rank<'_>>, usize) -> Request,
         open: impl Fn(Answer) -> Result<ShardPage<T>, EngineError>,
-    ) -> Result<(Vec<Row<T>>, bool), EngineError> {
+    ) -> Result<(Vec<Row<T>>, bool), EngineError>
+    where
+        Row<T>: Ranked,
+    {
         // Keys are spread evenly: each shard is asked for its share and some more, and again if that was
         // too little.
         let cores = self.cores();
-        let share =
-            (count_max / cores + count_max / cores / 4 + 16).min(count_max + 1).min(WALK_STEP_ENTRIES * 4);
-        let share = if cores == 1 { count_max + 1 } else { share };
+        let share = (count_max / cores + count_max / cores / 4 + 16).min(count_max + 1);
+        let share = if cores == 1 { count_max + 1 } else { share.min(WALK_STEP_ENTRIES * 4) };
         let mut pulls: Vec<Pull<T>> = Vec::with_capacity(cores);
         for answer in self.ask_all(|| request(None, share)).await {
             let page = open(answer?)?;
@@ -116,23 +132,33 @@ impl<H: Host> Engine<H> {
         loop {
             for (core, pull) in pulls.iter_mut().enumerate() {
                 if pull.rows.is_empty() && pull.more {
-                    let last = merged.last().map(&rank);
-                    let page = open(self.ask(core, request(last.as_ref(), share)).await?)?;
+                    let last = merged.last().map(Ranked::rank);
+                    let page = open(self.ask(core, request(last, share)).await?)?;
                     *pull = Pull { rows: page.rows.into(), more: page.more };
                 }
             }
-            let least = pulls.iter().filter_map(|pull| pull.rows.front().map(&rank)).min();
-            let Some(least) = least else { return Ok((merged, false)) };
             if merged.len() == count_max {
-                return Ok((merged, true));
+                let more = pulls.iter().any(|pull| !pull.rows.is_empty());
+                return Ok((merged, more));
             }
-            let mut taken = None;
-            for pull in &mut pulls {
-                if pull.rows.front().is_some_and(|row| rank(row) == least) {
-                    taken = pull.rows.pop_front();
-                }
-            }
-            merged.extend(taken);
+            let Some(least) = take_least(&mut pulls) else { return Ok((merged, false)) };
+            merged.push(least);
         }
     }
+}
+
+/// Takes the row that comes first in order; a common prefix that several shards have is taken from all.
+fn take_least<T>(pulls: &mut [Pull<T>]) -> Option<Row<T>>
+where
+    Row<T>: Ranked,
+{
+    let fronts = pulls.iter().enumerate().filter_map(|(core, pull)| Some((pull.rows.front()?.rank(), core)));
+    let (_, core) = fronts.min()?;
+    let least = pulls[core].rows.pop_front()?;
+    for pull in pulls {
+        if pull.rows.front().is_some_and(|row| row.rank() == least.rank()) {
+            pull.rows.pop_front();
+        }
+    }
+    Some(least)
 }

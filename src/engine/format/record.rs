@@ -44,14 +44,13 @@ impl RecordHeader {
     }
 
     pub fn encode(&self) -> [u8; RECORD_HEADER_BYTES] {
-        let mut out = Vec::with_capacity(RECORD_HEADER_BYTES);
-        out.u32(self.meta_crc);
-        out.u32(self.payload_crc);
-        out.u32(self.meta_bytes);
-        out.u32(self.payload_bytes);
-        out.u8(self.kind);
-        out.resize(RECORD_HEADER_BYTES, 0);
-        out.try_into().expect("resized to it")
+        let mut out = [0; RECORD_HEADER_BYTES];
+        let words = [self.meta_crc, self.payload_crc, self.meta_bytes, self.payload_bytes];
+        for (field, word) in out.chunks_exact_mut(4).zip(words) {
+            field.copy_from_slice(&word.to_le_bytes());
+        }
+        out[16] = self.kind;
+        out
     }
 
     /// Reads a header without checking any checksum: see [`RecordHeader::check_meta`].
