@@ -72,3 +72,11 @@ def same(what, have, expected):
             have, expected = f"{len(have)} other bytes", f"{len(expected)} bytes"
         sys.exit(f"FAILED: {what}: {have!r} instead of {expected!r}")
     print(f"ok: {what}")
+
+
+def leave():
+    """Ends a script that succeeded, without taking its libraries apart: the threads of pyarrow, or of a client
+    beside it, abort the interpreter's exit now and then ("terminate called without an active exception")."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

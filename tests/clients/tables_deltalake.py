@@ -63,3 +63,4 @@ def main():
 
 
 main()
+objects.leave()

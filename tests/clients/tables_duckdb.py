@@ -53,3 +53,4 @@ def main():
 
 
 main()
+objects.leave()

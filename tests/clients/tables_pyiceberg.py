@@ -60,3 +60,4 @@ def main():
 
 
 main()
+objects.leave()
