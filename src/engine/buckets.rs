@@ -28,7 +28,7 @@ impl Table {
         self.by_name.values().cloned().collect()
     }
 
-    /// Refuses changes of a bucket that is not there, and for now of one whose removal is being tried.
+    /// Refuses changes of a bucket that is not there, and of one while its removal is being tried.
     pub fn check_writable(&self, id: BucketId) -> Result<(), EngineError> {
         match self.writable.get(&id) {
             Some(true) => Ok(()),
