@@ -59,11 +59,24 @@ async fn start(mut future: Pin<&mut impl Future>) {
     assert!(pending);
 }
 
-/// Lets every task that can run do so.
-async fn pass(host: &RingHost) {
-    let (sender, receiver) = crate::base::local::oneshot::<()>();
-    host.spawn(async move { drop(sender) });
-    receiver.await;
+#[test]
+fn a_task_that_yields_lets_those_behind_it_run() {
+    on_core(RING_ENTRIES, async |host| {
+        let turns = Rc::new(RefCell::new(Vec::new()));
+        let (done, both) = crate::base::local::oneshot::<()>();
+        let (here, log) = (host.clone(), turns.clone());
+        host.spawn(async move {
+            for turn in ["long: first turn", "long: second turn"] {
+                log.borrow_mut().push(turn);
+                here.yield_now().await;
+            }
+            drop(done);
+        });
+        let log = turns.clone();
+        host.spawn(async move { log.borrow_mut().push("short") });
+        both.await;
+        assert_eq!(*turns.borrow(), ["long: first turn", "short", "long: second turn"]);
+    });
 }
 
 #[test]
@@ -245,7 +258,7 @@ fn a_dropped_read_keeps_its_buffer_until_the_kernel_is_done() {
             }
             if round % 2 == 1 {
                 // On their way in the kernel, not only in the queue.
-                pass(&host).await;
+                host.yield_now().await;
             }
             drop(reads);
             let mut buffers = Vec::new();
@@ -268,7 +281,7 @@ fn a_dropped_open_closes_what_was_opened() {
         for _ in 0..10 {
             let mut open = Box::pin(disk.open("a", OpenMode::Read));
             start(open.as_mut()).await;
-            pass(&host).await;
+            host.yield_now().await;
             drop(open);
         }
         host.ring().drain().await;
