@@ -85,6 +85,7 @@ const ERROR_CODES: &[&str] = &[
     "NoSuchWebsiteConfiguration",
     "NotImplemented",
     "OwnershipControlsNotFoundError",
+    "OperationAborted",
     "PreconditionFailed",
     "ReplicationConfigurationNotFoundError",
     "RequestTimeTooSkewed",

@@ -160,6 +160,11 @@ pub const SIGNING_DATES_MAX: usize = 9;
 /// needs about 1 MiB.
 pub const RECORD_META_BYTES_MAX: usize = 24 * 1024 * 1024;
 
+/// Bytes of a bucket's settings, names and values together. They are one record, which must fit the log
+/// segments of small drives, and every core holds them. A policy has at most 20 KB, CORS 64 KB; a lifecycle
+/// configuration of 1,000 rules with long filters takes most of it.
+pub const BUCKET_SETTINGS_BYTES_MAX: usize = 1024 * 1024;
+
 /// Core threads. Queues between cores grow with its square; larger machines run several nodes.
 pub const CORES_MAX: usize = 256;
 

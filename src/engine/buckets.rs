@@ -8,7 +8,8 @@ use super::Engine;
 use super::format::record::Record;
 use super::log::Urgency;
 use super::message::{Answer, Request};
-use super::types::{Bucket, BucketId, EngineError};
+use super::types::{Bucket, BucketChange, BucketId, EngineError, Versioning};
+use crate::base::limits::BUCKET_SETTINGS_BYTES_MAX;
 use crate::io::Host;
 
 /// The buckets as a core sees them.
@@ -58,13 +59,35 @@ impl Table {
     }
 }
 
+/// The bucket after a change, if what the change expects holds.
+fn changed(bucket: &Bucket, change: BucketChange) -> Result<Bucket, EngineError> {
+    let BucketChange { versioning, settings, expected } = change;
+    let as_expected = expected.versioning.is_none_or(|versioning| versioning == bucket.versioning)
+        && expected.settings.iter().all(|(name, value)| bucket.settings.get(name) == value.as_ref());
+    if !as_expected {
+        return Err(EngineError::Changed);
+    }
+    let mut changed = bucket.clone();
+    changed.versioning = versioning.unwrap_or(changed.versioning);
+    for (name, value) in settings {
+        match value {
+            Some(value) => drop(changed.settings.insert(name, value)),
+            None => drop(changed.settings.remove(&name)),
+        }
+    }
+    Ok(changed)
+}
+
 /// The lock that serialises changes of the table; no key hashes to it but by a harmless accident.
 pub(super) const TABLE_LOCK: u64 = 0;
 
 impl<H: Host> Engine<H> {
     pub(super) async fn serve_bucket(&self, request: Request) -> Result<Answer, EngineError> {
         match request {
-            Request::BucketCreate { name, settings } => self.serve_bucket_create(name, settings).await,
+            Request::BucketCreate { name, versioning, settings } => {
+                self.serve_bucket_create(name, versioning, settings).await
+            }
+            Request::BucketSet { name, change } => self.serve_bucket_set(&name, *change).await,
             Request::BucketDelete { name } => self.serve_bucket_delete(&name).await,
             Request::BucketApply { bucket } => {
                 self.inner.buckets.borrow_mut().insert(bucket);
@@ -99,6 +122,7 @@ impl<H: Host> Engine<H> {
     async fn serve_bucket_create(
         &self,
         name: String,
+        versioning: Versioning,
         settings: BTreeMap<String, Vec<u8>>,
     ) -> Result<Answer, EngineError> {
         self.check_running()?;
@@ -110,7 +134,24 @@ impl<H: Host> Engine<H> {
         let mut id = [0; 8];
         self.host().random(&mut id);
         let id = u64::from_le_bytes(id).max(1);
-        let bucket = Bucket { id, name, created: self.host().now(), settings };
+        self.put_bucket(Bucket { id, name, created: self.host().now(), versioning, settings }).await
+    }
+
+    async fn serve_bucket_set(&self, name: &str, change: BucketChange) -> Result<Answer, EngineError> {
+        self.check_running()?;
+        let _lock = self.inner.locks.acquire(TABLE_LOCK).await;
+        let current = self.bucket(name).ok_or(EngineError::NoSuchBucket)?;
+        let changed = changed(&current, change)?;
+        if changed == *current { Ok(Answer::Bucket(changed)) } else { self.put_bucket(changed).await }
+    }
+
+    /// Makes a bucket durable and has every core use it, under the lock of the table.
+    async fn put_bucket(&self, bucket: Bucket) -> Result<Answer, EngineError> {
+        let settings_bytes: usize =
+            bucket.settings.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if settings_bytes > BUCKET_SETTINGS_BYTES_MAX {
+            return Err(EngineError::LimitExceeded("1 MiB of settings of a bucket"));
+        }
         self.inner.log.append(Record::BucketPut(bucket.clone()), Urgency::Normal).await?;
         self.everywhere(|| Request::BucketApply { bucket: bucket.clone() }).await?;
         Ok(Answer::Bucket(bucket))

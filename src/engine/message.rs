@@ -83,7 +83,12 @@ pub(super) enum Request {
     },
     BucketCreate {
         name: String,
+        versioning: Versioning,
         settings: BTreeMap<String, Vec<u8>>,
+    },
+    BucketSet {
+        name: String,
+        change: Box<BucketChange>,
     },
     BucketDelete {
         name: String,

@@ -296,9 +296,22 @@ impl<H: Host> Engine<H> {
     pub async fn create_bucket(
         &self,
         name: &str,
+        versioning: Versioning,
         settings: BTreeMap<String, Vec<u8>>,
     ) -> Result<Rc<Bucket>, EngineError> {
-        match self.ask(0, Request::BucketCreate { name: name.to_string(), settings }).await? {
+        let request = Request::BucketCreate { name: name.to_string(), versioning, settings };
+        match self.ask(0, request).await? {
+            Answer::Bucket(bucket) => Ok(Rc::new(bucket)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Changes a bucket's settings if what `change` expects holds, else [`EngineError::Changed`]; when it
+    /// returns, every core uses them. Settings that `change` does not name stay as they are, so concurrent
+    /// changes of different settings do not undo each other.
+    pub async fn set_bucket(&self, name: &str, change: BucketChange) -> Result<Rc<Bucket>, EngineError> {
+        let request = Request::BucketSet { name: name.to_string(), change: Box::new(change) };
+        match self.ask(0, request).await? {
             Answer::Bucket(bucket) => Ok(Rc::new(bucket)),
             other => Err(unexpected(&other)),
         }

@@ -69,6 +69,7 @@ impl<H: Host> Engine<H> {
                 Ok(Answer::Usage(Usage { objects: 0, bytes }))
             }
             Request::BucketCreate { .. }
+            | Request::BucketSet { .. }
             | Request::BucketDelete { .. }
             | Request::BucketApply { .. }
             | Request::BucketFreeze { .. }

@@ -15,8 +15,37 @@ pub struct Bucket {
     pub id: BucketId,
     pub name: String,
     pub created: TimestampMs,
+    pub versioning: Versioning,
     /// Opaque settings by name; who uses them (s3/) gives them their meaning.
     pub settings: BTreeMap<String, Vec<u8>>,
+}
+
+/// Whether a bucket keeps what is overwritten and deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Versioning {
+    /// Never had versioning.
+    #[default]
+    Unversioned,
+    Enabled,
+    /// Had versioning: keeps the versions it has, and makes only null ones.
+    Suspended,
+}
+
+/// What changes of a bucket; the rest stays as it is, whoever else changes it at the same time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketChange {
+    pub versioning: Option<Versioning>,
+    /// New values of settings; `None` removes one.
+    pub settings: BTreeMap<String, Option<Vec<u8>>>,
+    pub expected: BucketExpectation,
+}
+
+/// What must hold of a bucket for a [`BucketChange`] to happen; decided together with the change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BucketExpectation {
+    pub versioning: Option<Versioning>,
+    /// Values that settings must have; `None`: the setting is not there.
+    pub settings: BTreeMap<String, Option<Vec<u8>>>,
 }
 
 /// What a bucket holds.
@@ -84,6 +113,10 @@ pub enum EngineError {
     ConditionOnMissing,
     /// A [`Condition`] does not hold.
     ConditionFailed,
+    /// What a change of a bucket or of the configuration expected does not hold (any more).
+    Changed,
+    /// Settings of a bucket, or the configuration, would exceed this limit.
+    LimitExceeded(&'static str),
     /// The drive is full, up to the reserve for deletes.
     Full,
     /// Too much is waiting: try again later.
@@ -106,6 +139,8 @@ impl std::fmt::Display for EngineError {
             Self::InvalidPart => out.write_str("a part is not there with that ETag"),
             Self::ConditionOnMissing => out.write_str("a condition names an object that does not exist"),
             Self::ConditionFailed => out.write_str("a condition does not hold"),
+            Self::Changed => out.write_str("somebody else changed it meanwhile"),
+            Self::LimitExceeded(what) => write!(out, "there may be no more than {what}"),
             Self::Full => out.write_str("the drive is full"),
             Self::Busy => out.write_str("too much is waiting"),
             Self::Failed(why) => write!(out, "the drive failed: {why}"),

@@ -19,6 +19,8 @@ impl From<EngineError> for S3Error {
             EngineError::InvalidPart => Code::InvalidPart.into(),
             EngineError::ConditionOnMissing => Code::NoSuchKey.into(),
             EngineError::ConditionFailed => Code::PreconditionFailed.into(),
+            EngineError::Changed => Code::OperationAborted.into(),
+            EngineError::LimitExceeded(_) => Self::invalid_request(error.to_string()),
             EngineError::Full => Code::InsufficientStorage.into(),
             EngineError::Busy => Code::SlowDown.into(),
             EngineError::Stopping => Code::ServiceUnavailable.into(),

@@ -12,7 +12,7 @@ use crate::base::etag::ETag;
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::index::{Entry, EntryPayload, PartEntry, UploadEntry};
 use crate::engine::log::LogPosition;
-use crate::engine::types::{Attributes, Bucket, ObjectPart, Part, Upload};
+use crate::engine::types::{Attributes, Bucket, ObjectPart, Part, Upload, Versioning};
 
 const NODE: [u8; 16] = *b"0123456789abcdef";
 
@@ -246,7 +246,9 @@ mod parts {
     pub fn bucket() -> (Bucket, Vec<u8>) {
         let settings = [("name".to_owned(), b"value".to_vec())].into();
         let drawn = Drawing::default().then(u64(9)).then(u16(6)).then(b"bucket").then(u64(10));
-        (Bucket { id: 9, name: "bucket".into(), created: 10, settings }, drawn.then(headers().1).0)
+        let drawn = drawn.then(u8(1)).then(headers().1);
+        let versioning = Versioning::Enabled;
+        (Bucket { id: 9, name: "bucket".into(), created: 10, versioning, settings }, drawn.0)
     }
 
     pub fn location() -> (Location, Vec<u8>) {

@@ -9,7 +9,9 @@ use super::{SLICE_BYTES, Slice};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::base::limits::{INLINE_BYTES_MAX, KEY_BYTES_MAX, RECORD_META_BYTES_MAX};
-use crate::engine::types::{Attributes, Bucket, BucketId, Headers, ObjectPart, Part, Upload, UploadId};
+use crate::engine::types::{
+    Attributes, Bucket, BucketId, Headers, ObjectPart, Part, Upload, UploadId, Versioning,
+};
 use crate::io::TimestampMs;
 
 /// Bytes of a record's header.
@@ -449,6 +451,11 @@ pub(in crate::engine) fn encode_bucket(bucket: &Bucket, out: &mut Vec<u8>) {
     out.u64(bucket.id);
     out.short_bytes(bucket.name.as_bytes());
     out.u64(bucket.created);
+    out.u8(match bucket.versioning {
+        Versioning::Unversioned => 0,
+        Versioning::Enabled => 1,
+        Versioning::Suspended => 2,
+    });
     out.u32(bucket.settings.len() as u32);
     for (name, value) in &bucket.settings {
         out.short_bytes(name.as_bytes());
@@ -458,12 +465,18 @@ pub(in crate::engine) fn encode_bucket(bucket: &Bucket, out: &mut Vec<u8>) {
 
 pub(in crate::engine) fn decode_bucket(from: &mut Decoder<'_>) -> Result<Bucket, Malformed> {
     let (id, name, created) = (from.u64()?, from.string()?, from.u64()?);
+    let versioning = match from.u8()? {
+        0 => Versioning::Unversioned,
+        1 => Versioning::Enabled,
+        2 => Versioning::Suspended,
+        _ => return Err(Malformed),
+    };
     let count = from.count(6)?;
     let mut settings = BTreeMap::new();
     for _ in 0..count {
         settings.insert(from.string()?, from.long_bytes()?.to_vec());
     }
-    Ok(Bucket { id, name, created, settings })
+    Ok(Bucket { id, name, created, versioning, settings })
 }
 
 #[cfg(test)]
@@ -542,7 +555,7 @@ mod tests {
             (key(), any::<UploadId>()).prop_map(|(key, id)| Record::UploadAborted { bucket: 2, key, id });
         let bucket = "[a-z]{3,9}".prop_map(|name| {
             let settings = [(name.clone(), name.clone().into_bytes())].into();
-            Record::BucketPut(Bucket { id: 8, name, created: 9, settings })
+            Record::BucketPut(Bucket { id: 8, name, created: 9, versioning: Versioning::Suspended, settings })
         });
         let gone = any::<u64>().prop_map(|id| Record::BucketDeleted { id });
         prop_oneof![put, part, upload, deleted, aborted, bucket, gone]

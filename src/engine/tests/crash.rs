@@ -217,7 +217,8 @@ fn history(seed: u64) {
     let drives = 1 + draw.below(3) as usize;
     let bucket = simulation.block_on(async {
         let node = Node::start(&simulation, 2, drives).await.unwrap();
-        let bucket = node.core(0).create_bucket("bucket", BTreeMap::new()).await.unwrap().id;
+        let bucket =
+            node.core(0).create_bucket("bucket", Versioning::Unversioned, BTreeMap::new()).await.unwrap().id;
         drop(node);
         bucket
     });

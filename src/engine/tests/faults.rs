@@ -21,7 +21,7 @@ fn begin<T: 'static>(engine: &SimEngine, task: impl Future<Output = T> + 'static
 }
 
 async fn bucket(node: &Node) -> BucketId {
-    node.core(0).create_bucket("b", BTreeMap::new()).await.unwrap().id
+    node.core(0).create_bucket("b", Versioning::Unversioned, BTreeMap::new()).await.unwrap().id
 }
 
 fn files(simulation: &Simulation, drive: usize, kind: &str) -> Vec<crate::io::FileEntry> {

@@ -3,6 +3,7 @@
 mod crash;
 mod faults;
 mod operations;
+mod settings;
 
 use std::cell::RefCell;
 use std::future::Future;

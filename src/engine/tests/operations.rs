@@ -9,7 +9,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Rc<Simulation>) -> F) {
 }
 
 async fn bucket(node: &Node, name: &str) -> BucketId {
-    node.core(1).create_bucket(name, BTreeMap::new()).await.unwrap().id
+    node.core(1).create_bucket(name, Versioning::Unversioned, BTreeMap::new()).await.unwrap().id
 }
 
 #[test]

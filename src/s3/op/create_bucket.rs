@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Versioning};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
@@ -28,7 +28,7 @@ pub async fn run<H: Host, I: Incoming>(
     let document = body::receive_document(host, &mut request, body, DocumentDigest::Optional).await?;
     let region = service.settings().region.as_str();
     check_configuration(&document, region)?;
-    match service.engine().create_bucket(&name, BTreeMap::new()).await {
+    match service.engine().create_bucket(&name, Versioning::Unversioned, BTreeMap::new()).await {
         Ok(_) => {}
         // AWS keeps this of its first region: the owner may make a bucket again.
         Err(EngineError::BucketExists) if region == REGION_FORGIVING => {}

@@ -87,13 +87,19 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Versioning;
     use crate::s3::error::Code;
     use crate::s3::xml::Element;
     use std::collections::BTreeMap;
 
     fn buckets(names: &[&str]) -> Vec<Rc<Bucket>> {
-        let bucket =
-            |name: &&str| Bucket { id: 1, name: (*name).to_owned(), created: 0, settings: BTreeMap::new() };
+        let bucket = |name: &&str| Bucket {
+            id: 1,
+            name: (*name).to_owned(),
+            created: 0,
+            versioning: Versioning::Unversioned,
+            settings: BTreeMap::new(),
+        };
         names.iter().map(bucket).map(Rc::new).collect()
     }
 
