@@ -243,6 +243,19 @@ pub const CHECKPOINTS_KEPT: usize = 2;
 /// Index entries that a checkpoint or another long walk handles before it lets the core do something else.
 pub const WALK_STEP_ENTRIES: usize = 512;
 
+/// Tags of an object, as at AWS ("Categorizing your storage using tags"): they are looked at with every policy
+/// that asks for them.
+pub const OBJECT_TAGS_MAX: usize = 10;
+
+/// Tags of a bucket, as at AWS ("Using cost allocation S3 bucket tags").
+pub const BUCKET_TAGS_MAX: usize = 50;
+
+/// Length of a tag's key, as at AWS, in units of UTF-16.
+pub const TAG_KEY_CHARACTERS_MAX: usize = 128;
+
+/// Length of a tag's value, as at AWS, in units of UTF-16.
+pub const TAG_VALUE_CHARACTERS_MAX: usize = 256;
+
 const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);

@@ -20,6 +20,7 @@ pub mod read;
 pub mod request;
 pub mod route;
 pub mod service;
+pub mod tagging;
 #[cfg(test)]
 mod tests;
 pub mod unsupported;
