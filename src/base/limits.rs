@@ -180,6 +180,26 @@ pub const ARENA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes of a configuration file: it is read whole. All settings together need less than 4 KiB.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Webhooks that the configuration file declares. Each has its own queue and connection on every core that
+/// delivers; MinIO users have a handful.
+pub const WEBHOOKS_MAX: usize = 32;
+
+/// Characters of a webhook's name: it stands in ARNs and logs.
+pub const WEBHOOK_NAME_LENGTH_MAX: usize = 64;
+
+/// Bytes of a webhook's URL, and of its token. RFC 9110 recommends that 8,000 be supported; nothing real is
+/// near 2,000.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 2048;
+
+/// Events that may wait for a webhook unless its declaration says otherwise. At a kilobyte each, 10 MB of log.
+pub const WEBHOOK_QUEUE_DEFAULT: usize = 10_000;
+
+/// Events that may wait for a webhook, at most: each takes memory and keeps its log record alive.
+pub const WEBHOOK_QUEUE_MAX: usize = 1_000_000;
+
+/// Seconds of a day of lifecycle rules, at most: a real day.
+pub const LIFECYCLE_DAY_SECONDS_MAX: u64 = 24 * 60 * 60;
+
 /// Free bytes of the drive under a new data directory, beside the first log segments of its cores: what the
 /// first objects and checkpoints need.
 pub const NEW_DIRECTORY_BYTES_FREE_MIN: u64 = 64 * 1024 * 1024;

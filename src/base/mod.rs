@@ -4,3 +4,4 @@ pub mod checksum;
 pub mod etag;
 pub mod limits;
 pub mod local;
+pub mod secret;

@@ -11,9 +11,16 @@ use clap::{Args, Command, ValueEnum};
 use serde::{Deserialize, Deserializer};
 
 use super::bytes_size::BytesSize;
+use super::webhook::{self, Webhook};
 use crate::base::limits::{
     ARENA_BYTES_MAX, ARENA_BYTES_MIN, CONFIG_FILE_BYTES_MAX, CORES_MAX, DATA_DIRECTORIES_MAX,
+    LIFECYCLE_DAY_SECONDS_MAX,
 };
+use crate::s3::NewBuckets;
+use crate::s3::notification_target::NotificationTarget;
+
+/// The one key of the file that is no option: tables do not fit a command line.
+const WEBHOOK: &str = "webhook";
 
 /// Everything a node needs to know to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +42,20 @@ pub struct Settings {
     /// Directives as `tracing_subscriber::EnvFilter` reads them; a level in the simplest case.
     pub log_level: String,
     pub log_format: LogFormat,
+    /// What buckets have that are made without saying otherwise.
+    pub new_buckets: NewBuckets,
+    /// How long a day of lifecycle rules is.
+    pub lifecycle_day: Duration,
+    /// Where event notifications may go.
+    pub notification_targets: Vec<NotificationTarget>,
+}
+
+/// [`crate::s3::NewBuckets`] as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum NewBucketsName {
+    Aws,
+    Acl,
 }
 
 /// How log lines look.
@@ -98,6 +119,20 @@ pub struct Layer {
     /// Log lines for people (human) or for machines (json) [env: RINGCASK_LOG_FORMAT] [default: human]
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     log_format: Option<LogFormat>,
+
+    /// What a new bucket has: ACLs off and public access blocked, as on AWS today (aws), or ACLs on and
+    /// nothing blocked, as before April 2023 (acl) [env: RINGCASK_NEW_BUCKETS] [default: aws]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    new_buckets: Option<NewBucketsName>,
+
+    /// For tests of lifecycle rules: seconds that a day of theirs lasts
+    /// [env: RINGCASK_LIFECYCLE_DAY_SECONDS] [default: 86400]
+    #[arg(long, value_name = "N")]
+    lifecycle_day_seconds: Option<u64>,
+
+    /// Notification targets: only the file can declare them.
+    #[arg(skip)]
+    webhook: Option<Vec<Webhook>>,
 }
 
 /// A list may be written as one value: `data = "/srv/a"`.
@@ -143,6 +178,9 @@ impl Layer {
             drain_seconds: self.drain_seconds.or(weaker.drain_seconds),
             log_level: self.log_level.or(weaker.log_level),
             log_format: self.log_format.or(weaker.log_format),
+            new_buckets: self.new_buckets.or(weaker.new_buckets),
+            lifecycle_day_seconds: self.lifecycle_day_seconds.or(weaker.lifecycle_day_seconds),
+            webhook: self.webhook.or(weaker.webhook),
         }
     }
 
@@ -183,7 +221,7 @@ impl Layer {
         };
         let table: toml::Table = toml::from_str(text).map_err(|error| located(&error))?;
         for key in table.keys() {
-            if !Self::keys().any(|known| known == *key) {
+            if key != WEBHOOK && !Self::keys().any(|known| known == *key) {
                 return Err(unknown_key(key));
             }
         }
@@ -209,6 +247,13 @@ impl Layer {
             return Err(format!("--arena: give {least} to {most}, not {arena}"));
         }
         let domains = self.domain.unwrap_or_default();
+        let day_seconds = self.lifecycle_day_seconds.unwrap_or(LIFECYCLE_DAY_SECONDS_MAX);
+        if !(1..=LIFECYCLE_DAY_SECONDS_MAX).contains(&day_seconds) {
+            return Err(format!(
+                "--lifecycle-day-seconds: give 1 to {LIFECYCLE_DAY_SECONDS_MAX}, not {day_seconds}"
+            ));
+        }
+        let region = region(self.region.unwrap_or_else(|| "us-east-1".into()))?;
         let log_level = self.log_level.unwrap_or_else(|| "info".into());
         super::logging::check(&log_level)?;
         Ok(Settings {
@@ -216,12 +261,18 @@ impl Layer {
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
             cores,
             domains: domains.iter().map(|name| domain(name)).collect::<Result<_, _>>()?,
-            region: region(self.region.unwrap_or_else(|| "us-east-1".into()))?,
+            notification_targets: webhook::targets(&self.webhook.unwrap_or_default(), &region)?,
+            region,
             arena_bytes: usize::try_from(arena.0).map_err(|_| "--arena: too large for this machine")?,
             cache_bytes: self.cache.unwrap_or(BytesSize(64 << 20)).0,
             drain: Duration::from_secs(self.drain_seconds.unwrap_or(10)),
             log_level,
             log_format: self.log_format.unwrap_or_default(),
+            new_buckets: match self.new_buckets {
+                Some(NewBucketsName::Acl) => NewBuckets::Acl,
+                Some(NewBucketsName::Aws) | None => NewBuckets::Aws,
+            },
+            lifecycle_day: Duration::from_secs(day_seconds),
         })
     }
 }
@@ -243,7 +294,7 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
     match key {
         "data" => list(':'),
         "domain" => list(','),
-        "cores" | "drain-seconds" => {
+        "cores" | "drain-seconds" | "lifecycle-day-seconds" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer)
         }
         _ => toml::Value::String(text.trim().to_owned()),
@@ -251,7 +302,7 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
 }
 
 fn unknown_key(key: &str) -> String {
-    let known: Vec<String> = Layer::keys().collect();
+    let known: Vec<String> = Layer::keys().chain([WEBHOOK.to_owned()]).collect();
     let similarity = |name: &str| strsim::jaro_winkler(&key.to_lowercase().replace('_', "-"), name);
     let nearest = known
         .iter()
@@ -322,12 +373,16 @@ mod tests {
     fn every_setting_can_come_from_the_file() {
         let text = "data = ['/a', '/b']\nlisten = '0.0.0.0:80'\ncores = 2\ndomain = 'S3.example.com'\n\
                     region = 'eu'\narena = '128MiB'\ncache = 1048576\ndrain-seconds = 5\n\
-                    log-level = 'warn'\nlog-format = 'json'";
+                    log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(settings.domains, ["s3.example.com"]);
         assert_eq!((settings.arena_bytes, settings.cache_bytes), (128 << 20, 1 << 20));
         assert_eq!((settings.drain, settings.log_format), (Duration::from_secs(5), LogFormat::Json));
+        assert_eq!(
+            (settings.new_buckets, settings.lifecycle_day),
+            (NewBuckets::Acl, Duration::from_secs(10))
+        );
         assert_eq!(Layer::keys().count(), text.lines().count(), "a setting is missing from this test");
     }
 
@@ -344,12 +399,26 @@ mod tests {
             ("RINGCASK_DRAIN_SECONDS", "5"),
             ("RINGCASK_LOG_LEVEL", "debug"),
             ("RINGCASK_LOG_FORMAT", "json"),
+            ("RINGCASK_NEW_BUCKETS", "acl"),
+            ("RINGCASK_LIFECYCLE_DAY_SECONDS", "7"),
         ];
         assert_eq!(Layer::keys().count(), variables.len(), "a setting is missing from this test");
         let settings = environment(&variables).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b,c")]);
         assert_eq!(settings.domains, ["a.example", "b.example"]);
         assert_eq!((settings.cores, settings.cache_bytes), (2, 0));
+    }
+
+    #[test]
+    fn webhooks_are_declared_in_the_file_alone() {
+        let text = "region = 'eu'\n[[webhook]]\nname = 'one'\nurl = 'http://h/x'\ntoken = 't'\nqueue-max = 5\n\
+                    [[webhook]]\nname = 'two'\nurl = 'http://h:81/y'";
+        let settings = Layer::from_toml(text).unwrap().settle().unwrap();
+        let arns: Vec<_> = settings.notification_targets.iter().map(|target| target.arn.as_str()).collect();
+        assert_eq!(arns, ["arn:ringcask:sqs:eu:one:webhook", "arn:ringcask:sqs:eu:two:webhook"]);
+        assert_eq!(settings.notification_targets[0].queue_max, 5);
+        assert!(Layer::from_toml("[[webhook]]\nname = 'a'\nurl = 'http://h'\nurls = 1").is_err());
+        assert!(Layer::from_toml("[[webhook]]\nname = 'a'\nurl = 'https://h'").unwrap().settle().is_err());
     }
 
     #[test]
@@ -387,6 +456,8 @@ mod tests {
             "region = 'a/b'",
             "region = ''",
             "log-level = 'ringcask=loud'",
+            "lifecycle-day-seconds = 0",
+            "lifecycle-day-seconds = 86401",
         ];
         for text in bad {
             assert!(Layer::from_toml(text).unwrap().settle().is_err(), "{text}");

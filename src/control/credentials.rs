@@ -3,13 +3,14 @@
 //! The secret is shown once, by the start that made it. It stands in one file that its owner alone can
 //! read, and never in a log: [`Secret`] does not print itself.
 
-use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+
+pub use crate::base::secret::Secret;
 
 /// Name of the file in the first data directory.
 pub const FILE_NAME: &str = "root-credentials.toml";
@@ -37,28 +38,6 @@ const PASSWORD_LENGTH_MIN: usize = 8;
 
 /// Longer values are a mistake; clients store them in fields of about this length.
 const LENGTH_MAX: usize = 128;
-
-/// A text that must not show up in logs: `Debug` prints a row of stars.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, for those who sign or show it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("***")
-    }
-}
 
 /// An access key id and its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -162,7 +141,7 @@ fn make() -> Result<Credentials, String> {
     };
     Ok(Credentials {
         access_key_id: random(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", ACCESS_KEY_ID_LENGTH)?,
-        secret_access_key: Secret(random(
+        secret_access_key: Secret::new(random(
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
             SECRET_LENGTH,
         )?),

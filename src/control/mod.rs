@@ -6,5 +6,6 @@ pub mod config;
 pub mod credentials;
 pub mod data_directory;
 pub mod logging;
+pub mod webhook;
 
 pub use config::Settings;

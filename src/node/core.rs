@@ -130,6 +130,9 @@ impl Core {
         let protocol = s3::Settings {
             region: settings.region.clone(),
             domains: settings.domains.clone(),
+            new_buckets: settings.new_buckets,
+            lifecycle_day_ms: settings.lifecycle_day.as_millis() as u64,
+            notification_targets: settings.notification_targets.clone(),
             ..s3::Settings::default()
         };
         let service = S3Service::new(engine.clone(), protocol, Rc::new(RootKey(credentials)));

@@ -14,6 +14,7 @@ mod from;
 pub mod listing;
 pub mod metadata;
 pub mod multipart;
+pub mod notification_target;
 pub mod op;
 pub mod precondition;
 pub mod read;
@@ -27,4 +28,4 @@ pub mod unsupported;
 pub mod version;
 pub mod xml;
 
-pub use service::{S3Service, Settings};
+pub use service::{NewBuckets, S3Service, Settings};

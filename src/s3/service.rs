@@ -16,11 +16,14 @@ use crate::s3::access::Authorized;
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::CopySource;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::notification_target::NotificationTarget;
 use crate::s3::op;
 use crate::s3::precondition::{Preconditions, Verdict};
 use crate::s3::request::{Request, is_bucket_name};
 use crate::s3::route::{Level, Operation, Support, route};
 use crate::s3::unsupported;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// What the protocol needs to know of the node.
 #[derive(Clone, Debug)]
@@ -35,6 +38,23 @@ pub struct Settings {
     pub owner_name: String,
     /// Account id of that owner: twelve digits.
     pub account_id: String,
+    /// What a bucket has that was made without saying otherwise.
+    pub new_buckets: NewBuckets,
+    /// Length of a day of lifecycle rules in milliseconds; 86,400,000 but in tests.
+    pub lifecycle_day_ms: u64,
+    /// Where event notifications may go.
+    pub notification_targets: Vec<NotificationTarget>,
+}
+
+/// What a bucket has that was made without saying otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NewBuckets {
+    /// As AWS makes them since April 2023: object ownership BucketOwnerEnforced (ACLs are off), and all four
+    /// settings of the public access block on.
+    #[default]
+    Aws,
+    /// As AWS made them before: ACLs count, and nothing blocks public access.
+    Acl,
 }
 
 impl Default for Settings {
@@ -45,6 +65,9 @@ impl Default for Settings {
             owner_id: "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a".to_owned(),
             owner_name: "root".to_owned(),
             account_id: "000000000000".to_owned(),
+            new_buckets: NewBuckets::default(),
+            lifecycle_day_ms: DAY_MS,
+            notification_targets: Vec::new(),
         }
     }
 }
