@@ -8,6 +8,7 @@
 //! - [`io`] is the seam under the engine: disks, clock, randomness, tasks, aligned buffers.
 //! - [`ring`] implements that seam with io_uring; nothing above it knows the kernel interface.
 //! - [`hash`] turns payload into digests.
+//! - [`crypt`] encrypts payload at rest, and keys under other keys.
 //! - [`http`] turns bytes into request heads, body framing and responses; it does no I/O.
 //! - [`engine`] stores objects: log, extents, index, checkpoint, recovery, cleaning.
 //! - [`net`] moves bytes of connections; it knows no S3.
@@ -20,6 +21,7 @@ pub mod base;
 
 pub mod io;
 
+pub mod crypt;
 pub mod engine;
 pub mod hash;
 pub mod http;
