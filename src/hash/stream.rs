@@ -2,7 +2,9 @@
 
 use md5::{Digest, Md5};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
+use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh64::Xxh64;
 
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
@@ -30,10 +32,12 @@ pub struct Digests {
 
 /// Computes several digests over the same bytes in one pass.
 ///
-/// A SHA-256 that is both payload hash and checksum is computed once.
+/// A SHA-256 that is both payload hash and checksum is computed once, and so is an MD5 that is both ETag and
+/// checksum.
 #[derive(Clone)]
 pub struct Hasher {
     plan: DigestPlan,
+    /// The ETag's, the checksum, or both.
     md5: Option<Md5>,
     /// Of the whole stream: the payload hash, the checksum, or both.
     sha256: Option<Sha256>,
@@ -42,7 +46,7 @@ pub struct Hasher {
     other: Other,
 }
 
-/// The checksum, where it is not SHA-256.
+/// The checksum, where it is neither SHA-256 nor MD5. Large states are boxed: most streams have small ones.
 #[derive(Clone)]
 enum Other {
     None,
@@ -50,23 +54,67 @@ enum Other {
     Crc(crc_fast::Digest),
     Crc32c(u32),
     Sha1(Sha1),
+    Sha512(Box<Sha512>),
+    Xxhash64(Box<Xxh64>),
+    Xxhash3(Box<Xxh3>),
+    Xxhash128(Box<Xxh3>),
+}
+
+impl Other {
+    fn new(algorithm: ChecksumAlgorithm) -> Self {
+        use crc_fast::{CrcAlgorithm, Digest};
+        match algorithm {
+            ChecksumAlgorithm::Sha256 | ChecksumAlgorithm::Md5 => Self::None,
+            ChecksumAlgorithm::Crc32 => Self::Crc(Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
+            ChecksumAlgorithm::Crc64Nvme => Self::Crc(Digest::new(CrcAlgorithm::Crc64Nvme)),
+            ChecksumAlgorithm::Crc32c => Self::Crc32c(0),
+            ChecksumAlgorithm::Sha1 => Self::Sha1(Sha1::new()),
+            ChecksumAlgorithm::Sha512 => Self::Sha512(Box::default()),
+            ChecksumAlgorithm::Xxhash64 => Self::Xxhash64(Box::new(Xxh64::new(0))),
+            ChecksumAlgorithm::Xxhash3 => Self::Xxhash3(Box::default()),
+            ChecksumAlgorithm::Xxhash128 => Self::Xxhash128(Box::default()),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::None => {}
+            Self::Crc(crc) => crc.update(bytes),
+            Self::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, bytes),
+            Self::Sha1(sha1) => sha1.update(bytes),
+            Self::Sha512(sha512) => sha512.update(bytes),
+            Self::Xxhash64(xxhash) => xxhash.update(bytes),
+            Self::Xxhash3(xxhash) | Self::Xxhash128(xxhash) => xxhash.update(bytes),
+        }
+    }
+
+    /// The value of `length` bytes, as S3 writes it: numbers are big-endian.
+    fn finish(self, length: usize) -> Vec<u8> {
+        match self {
+            Self::None => Vec::new(),
+            // A 32-bit CRC comes in the low half of the 64 bits.
+            Self::Crc(crc) => crc.finalize().to_be_bytes()[8 - length..].to_vec(),
+            Self::Crc32c(crc) => crc.to_be_bytes().to_vec(),
+            Self::Sha1(sha1) => sha1.finalize().to_vec(),
+            Self::Sha512(sha512) => sha512.finalize().to_vec(),
+            Self::Xxhash64(xxhash) => xxhash.digest().to_be_bytes().to_vec(),
+            Self::Xxhash3(xxhash) => xxhash.digest().to_be_bytes().to_vec(),
+            Self::Xxhash128(xxhash) => xxhash.digest128().to_be_bytes().to_vec(),
+        }
+    }
 }
 
 impl Hasher {
     pub fn new(plan: DigestPlan) -> Self {
-        let other = match plan.checksum {
-            None | Some(ChecksumAlgorithm::Sha256) => Other::None,
-            Some(ChecksumAlgorithm::Crc32) => {
-                Other::Crc(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc))
-            }
-            Some(ChecksumAlgorithm::Crc64Nvme) => {
-                Other::Crc(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme))
-            }
-            Some(ChecksumAlgorithm::Crc32c) => Other::Crc32c(0),
-            Some(ChecksumAlgorithm::Sha1) => Other::Sha1(Sha1::new()),
-        };
+        let md5 = plan.md5 || plan.checksum == Some(ChecksumAlgorithm::Md5);
         let sha256 = plan.sha256 || plan.checksum == Some(ChecksumAlgorithm::Sha256);
-        Self { plan, md5: plan.md5.then(Md5::new), sha256: sha256.then(Sha256::new), chunk: None, other }
+        Self {
+            plan,
+            md5: md5.then(Md5::new),
+            sha256: sha256.then(Sha256::new),
+            chunk: None,
+            other: plan.checksum.map_or(Other::None, Other::new),
+        }
     }
 
     /// Like [`Hasher::new`], with a SHA-256 of its own for each chunk of a signed aws-chunked payload:
@@ -87,12 +135,7 @@ impl Hasher {
             if let Some(chunk) = &mut self.chunk {
                 chunk.update(piece);
             }
-            match &mut self.other {
-                Other::None => {}
-                Other::Crc(crc) => crc.update(piece),
-                Other::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, piece),
-                Other::Sha1(sha1) => sha1.update(piece),
-            }
+            self.other.update(piece);
         }
     }
 
@@ -106,22 +149,17 @@ impl Hasher {
 
     /// The digests of all bytes seen.
     pub fn finish(self) -> Digests {
+        let md5: Option<[u8; 16]> = self.md5.map(|md5| md5.finalize().into());
         let sha256: Option<[u8; 32]> = self.sha256.map(|sha256| sha256.finalize().into());
         let checksum = self.plan.checksum.map(|algorithm| {
-            let value = match self.other {
-                Other::None => sha256.unwrap_or_default().to_vec(),
-                // A 32-bit CRC comes in the low half of the 64 bits.
-                Other::Crc(crc) => crc.finalize().to_be_bytes()[8 - algorithm.length()..].to_vec(),
-                Other::Crc32c(crc) => crc.to_be_bytes().to_vec(),
-                Other::Sha1(sha1) => sha1.finalize().to_vec(),
+            let value = match algorithm {
+                ChecksumAlgorithm::Sha256 => sha256.unwrap_or_default().to_vec(),
+                ChecksumAlgorithm::Md5 => md5.unwrap_or_default().to_vec(),
+                _ => self.other.finish(algorithm.length()),
             };
             Checksum { algorithm, kind: ChecksumKind::FullObject, value }
         });
-        Digests {
-            md5: self.md5.map(|md5| md5.finalize().into()),
-            sha256: sha256.filter(|_| self.plan.sha256),
-            checksum,
-        }
+        Digests { md5: md5.filter(|_| self.plan.md5), sha256: sha256.filter(|_| self.plan.sha256), checksum }
     }
 }
 
@@ -173,9 +211,12 @@ mod tests {
             (ChecksumAlgorithm::Crc64Nvme, "ae8b14860a799888"),
             (ChecksumAlgorithm::Sha1, "f7c3bc1d808e04732adf679965ccc34ca7ae3441"),
             (ChecksumAlgorithm::Sha256, "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225"),
+            (ChecksumAlgorithm::Md5, "25f9e794323b453885f5181f1b624d0b"),
         ] {
             assert_eq!(hex(&checksum(algorithm, digits)), value, "{}", algorithm.name());
         }
+        // Of the AWS SDKs' own tests.
+        assert_eq!(hex(&checksum(ChecksumAlgorithm::Xxhash64, b"Hello world")), "c500b0c912b376d8");
         assert_eq!(
             hex(&checksum(ChecksumAlgorithm::Sha1, b"abc")),
             "a9993e364706816aba3e25717850c26c9cd0d89d"
@@ -190,6 +231,10 @@ mod tests {
         let digests = digests(checksum_only, &[b"abc"]);
         assert!(digests.sha256.is_none());
         assert_eq!(digests.checksum.unwrap().value, hash::sha256(b"abc"));
+        let md5_only = DigestPlan { checksum: Some(ChecksumAlgorithm::Md5), ..DigestPlan::default() };
+        let digests = super::tests::digests(md5_only, &[b"abc"]);
+        assert!(digests.md5.is_none());
+        assert_eq!(digests.checksum.unwrap().value, hash::md5(b"abc"));
     }
 
     #[test]
@@ -238,6 +283,24 @@ mod tests {
     }
 
     proptest! {
+        /// Other implementations than those the hasher uses.
+        #[test]
+        fn checksums_are_those_of_other_implementations(
+            bytes in prop::collection::vec(any::<u8>(), 0..2000),
+            cut in 0..2000usize,
+        ) {
+            let (first, second) = bytes.split_at(cut.min(bytes.len()));
+            let ours = |algorithm| digests(plan(algorithm), &[first, second]).checksum.unwrap().value;
+            let xxh64 = twox_hash::XxHash64::oneshot(0, &bytes).to_be_bytes();
+            prop_assert_eq!(ours(ChecksumAlgorithm::Xxhash64), xxh64);
+            let xxh3 = twox_hash::XxHash3_64::oneshot(&bytes).to_be_bytes();
+            prop_assert_eq!(ours(ChecksumAlgorithm::Xxhash3), xxh3);
+            let xxh128 = twox_hash::XxHash3_128::oneshot(&bytes).to_be_bytes();
+            prop_assert_eq!(ours(ChecksumAlgorithm::Xxhash128), xxh128);
+            let crc = u64::from(crc32fast::hash(&bytes)).to_be_bytes()[4..].to_vec();
+            prop_assert_eq!(ours(ChecksumAlgorithm::Crc32), crc);
+        }
+
         #[test]
         fn the_crc_of_two_runs_combines_from_theirs(
             first in prop::collection::vec(any::<u8>(), 0..5000),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::base::checksum::ChecksumAlgorithm;
 
-/// Longest value that is decoded: SHA-512, twice the longest digest of S3.
+/// Longest value that is decoded: SHA-512.
 const DECODED_BYTES_MAX: usize = 64;
 
 /// Base64 with padding.

@@ -30,9 +30,7 @@ pub fn combine(algorithm: ChecksumAlgorithm, first: &[u8], second: &[u8], second
         // CRC32C is the CRC of iSCSI; this crate combines it for lengths beyond `usize` too.
         ChecksumAlgorithm::Crc32c => Crc32Iscsi,
         ChecksumAlgorithm::Crc64Nvme => Crc64Nvme,
-        ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256 => {
-            panic!("{} has no combination", algorithm.name())
-        }
+        digest => panic!("{} has no combination", digest.name()),
     };
     assert!(first.len() == algorithm.length() && second.len() == algorithm.length());
     let number = |value: &[u8]| value.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));

@@ -190,6 +190,8 @@ mod tests {
             "Value for x-amz-checksum-crc32 header is invalid."
         );
         assert_eq!(refusal(&with("x-amz-checksum-xxhash64", "AAA="), &Unsigned).0, Code::InvalidRequest);
+        assert_eq!(refusal(&with("x-amz-checksum-sha3", "AAA="), &Unsigned).0, Code::InvalidRequest);
+        assert!(claims(&with("x-amz-checksum-xxhash64", "AAAAAAAAAAA="), &Unsigned).is_ok());
         assert!(claims(&with("x-amz-checksum-type", "FULL_OBJECT"), &Unsigned).is_ok());
     }
 

@@ -85,10 +85,11 @@ impl UploadChecksum {
             };
         };
         let algorithm = ChecksumAlgorithm::parse(name).ok_or_else(|| {
-            S3Error::invalid_request(
+            let names = ChecksumAlgorithm::ALL.map(ChecksumAlgorithm::name).join(", ");
+            S3Error::invalid_request(format!(
                 "Checksum algorithm provided is unsupported. Please try again with any of the valid types: \
-                 [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]",
-            )
+                 [{names}]"
+            ))
         })?;
         let kind = kind.unwrap_or(match algorithm {
             ChecksumAlgorithm::Crc64Nvme => ChecksumKind::FullObject,
@@ -256,11 +257,20 @@ mod tests {
         assert_eq!(chosen(Some("CRC32C"), Some("FULL_OBJECT")), (Crc32c, FullObject, true));
         assert_eq!(chosen(Some("SHA1"), None), (Sha1, Composite, true));
         assert_eq!(chosen(Some("SHA256"), Some("COMPOSITE")), (Sha256, Composite, true));
+        for name in ["SHA512", "MD5", "XXHASH64", "XXHASH3", "xxhash128"] {
+            let algorithm = ChecksumAlgorithm::parse(name).unwrap();
+            assert_eq!(chosen(Some(name), None), (algorithm, Composite, true));
+        }
         for (algorithm, kind) in [
             (Some("CRC64NVME"), Some("COMPOSITE")),
             (Some("SHA1"), Some("FULL_OBJECT")),
             (Some("SHA256"), Some("FULL_OBJECT")),
-            (Some("SHA512"), None),
+            (Some("SHA512"), Some("FULL_OBJECT")),
+            (Some("MD5"), Some("FULL_OBJECT")),
+            (Some("XXHASH64"), Some("FULL_OBJECT")),
+            (Some("XXHASH3"), Some("FULL_OBJECT")),
+            (Some("XXHASH128"), Some("FULL_OBJECT")),
+            (Some("SHA3"), None),
             (Some(""), None),
             (None, Some("COMPOSITE")),
             (None, Some("FULL")),

@@ -1,6 +1,7 @@
 //! Operations on a simulated node of one core: what is asked over the protocol, through the engine, to the
 //! simulated drive and back after its power went.
 
+mod checksums;
 mod harness;
 mod objects;
 

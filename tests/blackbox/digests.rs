@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 use crate::client::{Client, Request, encode};
 use crate::content::payload;
@@ -28,6 +28,11 @@ fn checksums(body: &[u8]) -> Vec<(&'static str, String)> {
         ("x-amz-checksum-crc64nvme", base64(checksum(CrcAlgorithm::Crc64Nvme, body).to_be_bytes())),
         ("x-amz-checksum-sha1", base64(Sha1::digest(body))),
         ("x-amz-checksum-sha256", base64(Sha256::digest(body))),
+        ("x-amz-checksum-sha512", base64(Sha512::digest(body))),
+        ("x-amz-checksum-md5", base64(Md5::digest(body))),
+        ("x-amz-checksum-xxhash64", base64(twox_hash::XxHash64::oneshot(0, body).to_be_bytes())),
+        ("x-amz-checksum-xxhash3", base64(twox_hash::XxHash3_64::oneshot(body).to_be_bytes())),
+        ("x-amz-checksum-xxhash128", base64(twox_hash::XxHash3_128::oneshot(body).to_be_bytes())),
     ]
 }
 

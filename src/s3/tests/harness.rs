@@ -78,6 +78,14 @@ impl Node {
         self.send_head(head, body)
     }
 
+    /// As [`Node::send`], for a body in the aws-chunked coding with an unsigned trailer.
+    pub fn send_framed(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = head(method, target, headers, body);
+        let now = self.service.engine().host().now();
+        sign_v4(&mut head, ROOT, now, "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        self.send_head(head, body)
+    }
+
     /// Sends a request that nobody signed.
     pub fn send_anonymous(&self, method: &str, target: &str) -> Answer {
         self.send_head(head(method, target, &[], b""), b"")
