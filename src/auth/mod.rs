@@ -4,12 +4,17 @@
 //! [`authenticate`] finds the scheme of a request and leaves it to the scheme's file: `sigv4` (header),
 //! `presigned` (SigV4 query) and `sigv2` (both). They share the canonical forms of `canonical` and the cached
 //! signing keys of `keys`. [`sign`] is the client's side of the same rules.
+//!
+//! What somebody may do is decided by [`policy`], which knows policies and [`acl`]s of a [`principal`].
 
+pub mod acl;
 mod canonical;
 mod chunks;
 mod error;
 mod keys;
+pub mod policy;
 mod presigned;
+pub mod principal;
 pub mod sign;
 mod sigv2;
 mod sigv4;

@@ -138,6 +138,16 @@ pub const XML_DEPTH_MAX: usize = 16;
 /// DeleteObjects with 1,000 keys of five stay below half of it; it bounds the memory of what was read.
 pub const XML_ELEMENTS_MAX: usize = 100_000;
 
+/// AWS, "Bucket policies": at most 20 KB of JSON. It bounds what evaluating a policy costs each request.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// AWS, "IAM and AWS STS quotas": 6,144 characters for a managed policy without white space, 10,240 for all
+/// inline policies of a role; one bound for both, white space included.
+pub const IDENTITY_POLICY_BYTES_MAX: usize = 10 * 1024;
+
+/// AWS, "Access control list (ACL) overview": an ACL has at most 100 grants.
+pub const ACL_GRANTS_MAX: usize = 100;
+
 /// Payload bytes that are hashed before other requests of the core get a turn: about 100 µs of MD5. Larger
 /// pieces delay small requests, smaller ones cost switches.
 pub const HASH_SLICE_BYTES: usize = 64 * 1024;
