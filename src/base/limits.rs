@@ -175,6 +175,24 @@ pub const RECORD_META_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// configuration of 1,000 rules with long filters takes most of it.
 pub const BUCKET_SETTINGS_BYTES_MAX: usize = 1024 * 1024;
 
+/// Entries of the node's configuration (users, keys, policies). Every core holds the names; tens of thousands
+/// of users fit, and a change copies the list of names on each core, some milliseconds at this number.
+pub const CONFIG_ENTRIES_MAX: usize = 64 * 1024;
+
+/// Bytes of an entry's name: a kind and an AWS name of at most 128 characters, or an ARN.
+pub const CONFIG_NAME_BYTES_MAX: usize = 512;
+
+/// Bytes of an entry's value. AWS's managed policies have at most 6,144 characters; a group that lists
+/// thousands of members needs more.
+pub const CONFIG_VALUE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of all entries together. All cores share the memory of the values; recovery reads them all.
+pub const CONFIG_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of one change of the configuration. It is one batch of the log, which must fit the log segments of
+/// small drives.
+pub const CONFIG_CHANGE_BYTES_MAX: usize = 1024 * 1024;
+
 /// Core threads. Queues between cores grow with its square; larger machines run several nodes.
 pub const CORES_MAX: usize = 256;
 

@@ -163,9 +163,7 @@ impl<H: Host> Engine<H> {
         let id = self.bucket(name).ok_or(EngineError::NoSuchBucket)?.id;
         let emptied = self.freeze(id).await;
         let removed = match emptied {
-            Ok(()) => {
-                self.inner.log.append(Record::BucketDeleted { id }, Urgency::Reclaiming).await.map(drop)
-            }
+            Ok(()) => self.inner.log.append(Record::BucketDeleted { id }, Urgency::Reclaiming).await,
             Err(error) => Err(error),
         };
         match removed {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::config::{ConfigChange, ConfigEntries};
 use super::format::record::{ObjectPut, PartPut};
 use super::format::{ExtentId, SegmentId};
 use super::index::listing::ShardPage;
@@ -109,6 +110,15 @@ pub(super) enum Request {
     },
     /// The table of buckets, once core 0 has recovered it.
     BucketTable,
+    ConfigChange {
+        change: Box<ConfigChange>,
+    },
+    /// Start using new entries of the configuration.
+    ConfigApply {
+        entries: ConfigEntries,
+    },
+    /// The whole configuration, once core 0 has recovered it.
+    ConfigTable,
     /// References that the sender's index holds, while recovering.
     RecoverReferences {
         references: Vec<(ExtentId, u32)>,
@@ -129,7 +139,13 @@ pub(super) enum Request {
 impl Request {
     /// Whether it is answered while this core still recovers.
     pub fn serves_recovery(&self) -> bool {
-        matches!(self, Self::BucketTable | Self::RecoverReferences { .. } | Self::RecoverReferencesEnd)
+        matches!(
+            self,
+            Self::BucketTable
+                | Self::ConfigTable
+                | Self::RecoverReferences { .. }
+                | Self::RecoverReferencesEnd
+        )
     }
 }
 
@@ -154,4 +170,5 @@ pub(super) enum Answer {
     Acquired(bool),
     Bucket(Bucket),
     Buckets(Vec<Bucket>),
+    Config(ConfigEntries),
 }

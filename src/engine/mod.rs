@@ -8,10 +8,12 @@
 //! no S3 error codes, no XML and no headers' meaning.
 //!
 //! This file is the facade: what a core does for the request at hand. What it does as the owner of keys is
-//! in `shard.rs`, and as the keeper of the table of buckets in `buckets.rs`.
+//! in `shard.rs`, and as the keeper of the table of buckets and of the configuration in `buckets.rs` and
+//! `config.rs`.
 
 mod buckets;
 mod checkpoint;
+mod config;
 mod extent;
 pub mod format;
 mod gc;
@@ -50,6 +52,7 @@ use log::{Log, Urgency, error_of};
 use message::{Answer, Request};
 use shared::Readers;
 
+pub use config::{Config, ConfigChange};
 pub use extent::reader::PayloadReader;
 pub use extent::writer::PayloadWriter;
 pub use message::{Message, Reply};
@@ -123,6 +126,7 @@ struct Inner<H: Host> {
     locks: Locks,
     readers: Readers,
     buckets: RefCell<buckets::Table>,
+    config: config::Table,
     /// Small objects as they stand in the log.
     cache: Rc<RefCell<RecordCache>>,
     trailers: RefCell<quick_cache::unsync::Cache<ExtentId, Rc<ExtentTrailer>>>,
@@ -240,6 +244,7 @@ impl<H: Host> Engine<H> {
             extents,
             locks: Locks::default(),
             buckets: RefCell::default(),
+            config: config::Table::default(),
             cache,
             trailers: RefCell::new(quick_cache::unsync::Cache::new(EXTENT_TRAILERS_MAX)),
             files: RefCell::new(Files { open: HashMap::new(), order: VecDeque::new() }),

@@ -76,6 +76,9 @@ impl<H: Host> Engine<H> {
             | Request::BucketThaw { .. }
             | Request::BucketForget { .. }
             | Request::BucketTable => Box::pin(self.serve_bucket(request)).await,
+            Request::ConfigChange { .. } | Request::ConfigApply { .. } | Request::ConfigTable => {
+                Box::pin(self.serve_config(request)).await
+            }
         }
     }
 

@@ -185,6 +185,7 @@ async fn write_entries<H: Host>(engine: &Engine<H>, image: &mut Image<H::Disk>) 
         encode_bucket_entry(bucket, *location, &mut out);
         entries += 1;
     }
+    entries += write_config(engine, image, &mut out).await?;
     let mut after: Option<BucketId> = None;
     loop {
         let next = next_bucket(&index.borrow(), after);
@@ -225,6 +226,40 @@ async fn write_entries<H: Host>(engine: &Engine<H>, image: &mut Image<H::Disk>) 
     }
     image.chunk(&mut out).await?;
     Ok(entries)
+}
+
+/// Writes the configuration, in steps as above. Returns the number of entries.
+async fn write_config<H: Host>(
+    engine: &Engine<H>,
+    image: &mut Image<H::Disk>,
+    out: &mut Vec<u8>,
+) -> std::io::Result<u64> {
+    let mut entries = 0;
+    let mut after: Option<String> = None;
+    loop {
+        let last = {
+            let index = engine.inner.index.borrow();
+            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let mut last = None;
+            for (name, (value, location)) in index.config.range::<str, _>((from, Bound::Unbounded)) {
+                encode_config_entry(name, value, *location, out);
+                entries += 1;
+                last = Some(name.clone());
+                if out.len() >= BUFFER_BYTES {
+                    break;
+                }
+            }
+            last
+        };
+        if last.is_none() {
+            return Ok(entries);
+        }
+        after = last;
+        if out.len() >= BUFFER_BYTES {
+            image.chunk(out).await?;
+        }
+        engine.host().yield_now().await;
+    }
 }
 
 fn next_bucket(index: &Index, after: Option<BucketId>) -> Option<BucketId> {

@@ -1,5 +1,7 @@
 //! Checkpoints: a sorted image of a shard's index, in a header block and checked chunks.
 
+use std::sync::Arc;
+
 use super::Location;
 use super::codec::{Decoder, Encode, Malformed};
 use super::record::*;
@@ -119,6 +121,7 @@ fn chunk_crc(sequence: u32, number: u32, entries: &[u8]) -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckpointEntry {
     Bucket { bucket: Bucket, location: Location },
+    Config { name: String, value: Arc<[u8]>, location: Location },
     Object { bucket: BucketId, key: Box<[u8]>, entry: Entry },
     Upload { bucket: BucketId, entry: UploadEntry },
 }
@@ -126,11 +129,18 @@ pub enum CheckpointEntry {
 const TAG_BUCKET: u8 = 1;
 const TAG_OBJECT: u8 = 2;
 const TAG_UPLOAD: u8 = 3;
+const TAG_CONFIG: u8 = 4;
 
 pub fn encode_bucket_entry(bucket: &Bucket, location: Location, out: &mut Vec<u8>) {
     out.u8(TAG_BUCKET);
     encode_location(location, out);
     encode_bucket(bucket, out);
+}
+
+pub fn encode_config_entry(name: &str, value: &[u8], location: Location, out: &mut Vec<u8>) {
+    out.u8(TAG_CONFIG);
+    encode_location(location, out);
+    encode_config(name, value, out);
 }
 
 pub fn encode_object_entry(bucket: BucketId, key: &[u8], entry: &Entry, out: &mut Vec<u8>) {
@@ -171,6 +181,11 @@ pub fn decode_entry(from: &mut Decoder<'_>) -> Result<CheckpointEntry, Malformed
         TAG_BUCKET => {
             let location = decode_location(from)?;
             Ok(CheckpointEntry::Bucket { bucket: decode_bucket(from)?, location })
+        }
+        TAG_CONFIG => {
+            let location = decode_location(from)?;
+            let (name, value) = decode_config(from)?;
+            Ok(CheckpointEntry::Config { name, value, location })
         }
         TAG_OBJECT => decode_object(from),
         TAG_UPLOAD => {

@@ -302,6 +302,10 @@ fn the_other_records_are_drawn() {
     let (bucket, drawn) = parts::bucket();
     assert_drawn(&Record::BucketPut(bucket), 3, Drawing::default().then(drawn));
     assert_drawn(&Record::BucketDeleted { id: 9 }, 4, Drawing::default().at(0, u64(9)));
+    let config = Record::ConfigPut { name: "name".into(), value: b"value"[..].into() };
+    let drawn = || Drawing::default().at(0, u16(4)).at(2, b"name");
+    assert_drawn(&config, 9, drawn().at(6, u32(5)).at(10, b"value"));
+    assert_drawn(&Record::ConfigDeleted { name: "name".into() }, 10, drawn());
     let (upload, drawn) = parts::upload();
     let record = Record::UploadCreated { bucket: 9, upload };
     assert_drawn(&record, 5, Drawing::default().at(0, u64(9)).then(drawn));
@@ -331,6 +335,11 @@ fn the_entries_of_a_checkpoint_are_drawn() {
         encode_object_entry(9, b"key", &entry, &mut out);
         assert_eq!(out, begin().then(&drawn_location).then(drawn).0);
     }
+
+    let mut out = Vec::new();
+    encode_config_entry("name", b"value", location, &mut out);
+    let drawn = Drawing::default().at(0, u8(4)).at(1, &drawn_location).at(13, u16(4)).at(15, b"name");
+    assert_eq!(out, drawn.at(19, u32(5)).at(23, b"value").0);
 
     let ((upload, drawn_upload), (part, drawn_part)) = (parts::upload(), parts::part());
     let entry =

@@ -1,6 +1,7 @@
 //! Log records: every change of a shard, with the payload of small objects inside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -119,6 +120,14 @@ pub enum Record {
     BucketDeleted {
         id: BucketId,
     },
+    /// An entry of the configuration was made or has a new value.
+    ConfigPut {
+        name: String,
+        value: Arc<[u8]>,
+    },
+    ConfigDeleted {
+        name: String,
+    },
     UploadCreated {
         bucket: BucketId,
         upload: Upload,
@@ -162,6 +171,8 @@ const KIND_BUCKET_DELETED: u8 = 4;
 const KIND_UPLOAD_CREATED: u8 = 5;
 const KIND_PART_PUT: u8 = 6;
 const KIND_UPLOAD_ABORTED: u8 = 7;
+const KIND_CONFIG_PUT: u8 = 9;
+const KIND_CONFIG_DELETED: u8 = 10;
 
 /// An encoded record, ready to be placed in a batch.
 #[derive(Clone, Debug)]
@@ -204,6 +215,14 @@ impl Record {
                 meta.u64(*id);
                 KIND_BUCKET_DELETED
             }
+            Self::ConfigPut { name, value } => {
+                encode_config(name, value, &mut meta);
+                KIND_CONFIG_PUT
+            }
+            Self::ConfigDeleted { name } => {
+                meta.short_bytes(name.as_bytes());
+                KIND_CONFIG_DELETED
+            }
             Self::UploadCreated { bucket, upload } => {
                 meta.u64(*bucket);
                 encode_upload(upload, &mut meta);
@@ -239,6 +258,11 @@ impl Record {
             }
             KIND_BUCKET_PUT => Self::BucketPut(decode_bucket(&mut from)?),
             KIND_BUCKET_DELETED => Self::BucketDeleted { id: from.u64()? },
+            KIND_CONFIG_PUT => {
+                let (name, value) = decode_config(&mut from)?;
+                Self::ConfigPut { name, value }
+            }
+            KIND_CONFIG_DELETED => Self::ConfigDeleted { name: from.string()? },
             KIND_UPLOAD_CREATED => {
                 Self::UploadCreated { bucket: from.u64()?, upload: decode_upload(&mut from)? }
             }
@@ -257,8 +281,8 @@ impl Record {
         if from.is_empty() { Ok(record) } else { Err(Malformed) }
     }
 
-    /// What decides which core owns the record: the bucket and key, or nothing for buckets, which core 0
-    /// owns.
+    /// What decides which core owns the record: the bucket and key, or nothing for buckets and the
+    /// configuration, which core 0 owns.
     pub fn key(&self) -> Option<(BucketId, &[u8])> {
         match self {
             Self::ObjectPut(put) => Some((put.bucket, &put.key)),
@@ -268,6 +292,7 @@ impl Record {
             Self::UploadCreated { bucket, upload } => Some((*bucket, &upload.key)),
             Self::PartPut(put) => Some((put.bucket, &put.key)),
             Self::BucketPut(_) | Self::BucketDeleted { .. } => None,
+            Self::ConfigPut { .. } | Self::ConfigDeleted { .. } => None,
         }
     }
 }
@@ -479,6 +504,15 @@ pub(in crate::engine) fn decode_bucket(from: &mut Decoder<'_>) -> Result<Bucket,
     Ok(Bucket { id, name, created, versioning, settings })
 }
 
+pub(in crate::engine) fn encode_config(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.short_bytes(name.as_bytes());
+    out.long_bytes(value);
+}
+
+pub(in crate::engine) fn decode_config(from: &mut Decoder<'_>) -> Result<(String, Arc<[u8]>), Malformed> {
+    Ok((from.string()?, from.long_bytes()?.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -558,7 +592,10 @@ mod tests {
             Record::BucketPut(Bucket { id: 8, name, created: 9, versioning: Versioning::Suspended, settings })
         });
         let gone = any::<u64>().prop_map(|id| Record::BucketDeleted { id });
-        prop_oneof![put, part, upload, deleted, aborted, bucket, gone]
+        let config = ("[a-z/]{1,9}", proptest::collection::vec(any::<u8>(), 0..9))
+            .prop_map(|(name, value)| Record::ConfigPut { name, value: value.into() });
+        let config_gone = "[a-z/]{1,9}".prop_map(|name| Record::ConfigDeleted { name });
+        prop_oneof![put, part, upload, deleted, aborted, bucket, gone, config, config_gone]
     }
 
     proptest! {

@@ -221,9 +221,10 @@ impl<H: Host> Engine<H> {
         }
         let live = self.inner.index.borrow().is_live(record, scanned.location);
         let hides = match record {
-            Record::ObjectDeleted { .. } | Record::UploadAborted { .. } | Record::BucketDeleted { .. } => {
-                live
-            }
+            Record::ObjectDeleted { .. }
+            | Record::UploadAborted { .. }
+            | Record::BucketDeleted { .. }
+            | Record::ConfigDeleted { .. } => live,
             // Overwritten since, but it also ended its upload.
             Record::ObjectPut(put) => !live && put.upload.is_some(),
             _ => false,
@@ -279,6 +280,7 @@ impl<H: Host> Engine<H> {
             Record::UploadCreated { upload, .. } => super::shard::lock_of_upload(upload.id),
             Record::UploadAborted { id, .. } => super::shard::lock_of_upload(*id),
             Record::BucketPut(_) | Record::BucketDeleted { .. } => super::buckets::TABLE_LOCK,
+            Record::ConfigPut { .. } | Record::ConfigDeleted { .. } => super::config::CONFIG_LOCK,
             Record::ObjectPut(_) | Record::ObjectDeleted { .. } => {
                 let (bucket, key) = owned.record.key().expect("records of objects have a key");
                 hash_of(bucket, key)
@@ -290,7 +292,7 @@ impl<H: Host> Engine<H> {
                 Record::ObjectPut(ObjectPut { bucket, key, upload: Some(id), .. }) => {
                     // The upload's own records may be in segments that are cleaned later.
                     let record = Record::UploadAborted { bucket, key, id };
-                    self.inner.log.append(record, Urgency::Relocating).await.map(drop)
+                    self.inner.log.append(record, Urgency::Relocating).await
                 }
                 _ => Ok(()),
             };

@@ -7,6 +7,7 @@
 pub mod listing;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::format::record::{ObjectPut, PartPut, Record, StoredPayload};
 use super::format::{Location, SegmentId, Slice};
@@ -91,6 +92,8 @@ pub struct Index {
     pub buckets: BTreeMap<BucketId, BucketIndex>,
     /// The table of buckets; on core 0 only.
     pub table: BTreeMap<BucketId, (Bucket, Location)>,
+    /// The node's configuration; on core 0 only.
+    pub config: BTreeMap<String, (Arc<[u8]>, Location)>,
     /// Bytes of live records by log segment.
     live: BTreeMap<SegmentId, u64>,
 }
@@ -149,6 +152,19 @@ impl Index {
             }
             Record::BucketDeleted { id } => {
                 if let Some((_, old)) = self.table.remove(&id) {
+                    self.forget(old);
+                }
+                Vec::new()
+            }
+            Record::ConfigPut { name, value } => {
+                self.account(location);
+                if let Some((_, old)) = self.config.insert(name, (value, location)) {
+                    self.forget(old);
+                }
+                Vec::new()
+            }
+            Record::ConfigDeleted { name } => {
+                if let Some((_, old)) = self.config.remove(&name) {
                     self.forget(old);
                 }
                 Vec::new()
@@ -284,6 +300,10 @@ impl Index {
                 self.table.get(&bucket.id).is_some_and(|(_, current)| *current == location)
             }
             Record::BucketDeleted { id } => !self.table.contains_key(id),
+            Record::ConfigPut { name, .. } => {
+                self.config.get(name).is_some_and(|(_, current)| *current == location)
+            }
+            Record::ConfigDeleted { name } => !self.config.contains_key(name),
             Record::UploadCreated { bucket, upload } => {
                 let entry = self.upload(*bucket, &upload.key, upload.id);
                 entry.is_some_and(|entry| entry.location == location)

@@ -119,10 +119,12 @@ struct Open<H: Host> {
 }
 
 struct Pending {
-    record: Record,
-    encoded: EncodedRecord,
+    /// They share a batch: so after a crash all of them are there or none.
+    records: Vec<(Record, EncodedRecord)>,
+    /// Bytes in the batch.
+    bytes: usize,
     urgency: Urgency,
-    done: Sender<Result<Location, EngineError>>,
+    done: Sender<Result<(), EngineError>>,
     _permit: Permit,
 }
 
@@ -180,19 +182,30 @@ impl<H: Host> Log<H> {
         Ok(())
     }
 
-    /// Appends a record; returns where it stands once it is durable and applied.
-    pub async fn append(&self, record: Record, urgency: Urgency) -> Result<Location, EngineError> {
-        let encoded = record.encode();
-        let bytes = encoded.padded_bytes();
+    /// Appends a record; returns once it is durable and applied.
+    pub async fn append(&self, record: Record, urgency: Urgency) -> Result<(), EngineError> {
+        self.append_all(vec![record], urgency).await
+    }
+
+    /// Appends records as one: they become durable and are applied together, in this order, and a crash
+    /// leaves all of them or none. Returns once they are durable and applied.
+    pub async fn append_all(&self, records: Vec<Record>, urgency: Urgency) -> Result<(), EngineError> {
+        let encode = |record: Record| {
+            let encoded = record.encode();
+            (record, encoded)
+        };
+        let records: Vec<_> = records.into_iter().map(encode).collect();
+        let bytes: usize = records.iter().map(|(_, encoded)| encoded.padded_bytes()).sum();
         // What recovery would not read must not be written.
-        if bytes as u64 > self.inner.segment_bytes / 2 || encoded.meta.len() > RECORD_META_BYTES_MAX {
-            return Err(EngineError::Failed(format!("a record of {bytes} bytes exceeds its limit")));
+        let unreadable = records.iter().any(|(_, encoded)| encoded.meta.len() > RECORD_META_BYTES_MAX);
+        if bytes as u64 > self.inner.segment_bytes / 2 || unreadable {
+            return Err(EngineError::Failed(format!("records of {bytes} bytes exceed their limit")));
         }
         let _ticket = self.inner.ticket();
         let permit = self.inner.queue_bytes.acquire(bytes.min(LOG_QUEUE_BYTES_MAX)).await;
         self.inner.check_room(urgency)?;
         let (done, durable) = oneshot();
-        self.inner.queue.borrow_mut().push_back(Pending { record, encoded, urgency, done, _permit: permit });
+        self.inner.queue.borrow_mut().push_back(Pending { records, bytes, urgency, done, _permit: permit });
         self.inner.work.raise();
         durable.await.unwrap_or(Err(EngineError::Stopping))
     }
@@ -296,13 +309,13 @@ impl<H: Host> Inner<H> {
         free
     }
 
-    /// Takes what fits one batch: at least one record.
+    /// Takes what fits one batch: at least what one append wants together.
     fn take_batch(&self) -> Vec<Pending> {
         let mut queue = self.queue.borrow_mut();
         let mut bytes = BATCH_HEADER_BYTES;
         let mut batch = Vec::new();
         while let Some(next) = queue.front() {
-            bytes += next.encoded.padded_bytes();
+            bytes += next.bytes;
             if bytes > BUFFER_BYTES && !batch.is_empty() {
                 break;
             }
@@ -312,12 +325,11 @@ impl<H: Host> Inner<H> {
     }
 
     async fn flush(self: &Rc<Self>, batch: Vec<Pending>, buffer: Option<Buffer>) -> Buffer {
-        let bytes =
-            BATCH_HEADER_BYTES + batch.iter().map(|pending| pending.encoded.padded_bytes()).sum::<usize>();
+        let bytes = BATCH_HEADER_BYTES + batch.iter().map(|pending| pending.bytes).sum::<usize>();
         let padded = bytes.next_multiple_of(BLOCK_BYTES);
         let (buffer, kept) = match buffer {
             Some(buffer) if buffer.capacity() >= padded => (buffer, None),
-            // A batch this large is a record of its own and rare. The buffer of the pool is kept: who holds
+            // A batch this large is of one append and rare. The buffer of the pool is kept: who holds
             // all the others may wait for this very log.
             kept => (Buffer::heap(padded), kept),
         };
@@ -341,6 +353,7 @@ impl<H: Host> Inner<H> {
     /// Lays the batch out in the buffer.
     fn fill(&self, mut buffer: Buffer, batch: &[Pending], bytes: usize) -> (Buffer, Vec<Location>) {
         let position = self.position.get();
+        let records = batch.iter().map(|pending| pending.records.len()).sum::<usize>();
         let header = BatchHeader {
             segment: position.segment,
             nonce: self.current.borrow().as_ref().expect("start opened a segment").nonce,
@@ -348,12 +361,12 @@ impl<H: Host> Inner<H> {
             previous_segment: position.previous_segment,
             previous_offset: position.previous_offset,
             bytes: bytes as u32,
-            records: batch.len() as u32,
+            records: records as u32,
         };
-        let mut locations = Vec::with_capacity(batch.len());
+        let mut locations = Vec::with_capacity(records);
         buffer.clear();
         buffer.append(&header.encode());
-        for Pending { encoded, .. } in batch {
+        for (_, encoded) in batch.iter().flat_map(|pending| &pending.records) {
             let start = buffer.len();
             locations.push(Location {
                 segment: position.segment,
@@ -391,9 +404,12 @@ impl<H: Host> Inner<H> {
             segment.bytes_used = end;
         }
         self.bytes_written.set(self.bytes_written.get() + padded as u64);
-        for (pending, location) in batch.into_iter().zip(locations) {
-            (self.apply)(pending.record, location, pending.urgency);
-            pending.done.send(Ok(location));
+        let mut locations = locations.into_iter();
+        for pending in batch {
+            for ((record, _), location) in pending.records.into_iter().zip(&mut locations) {
+                (self.apply)(record, location, pending.urgency);
+            }
+            pending.done.send(Ok(()));
         }
         if end > self.segment_bytes / 2 {
             self.prepare_in_background();

@@ -83,6 +83,7 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     let old = replay.old_segments(engine);
     inner.shared.old_segments.fetch_add(old as u32, Ordering::SeqCst);
     learn_buckets(engine).await?;
+    learn_config(engine).await?;
     exchange_references(engine).await?;
 
     let (position, segments) = replay.finish(engine).await?;
@@ -222,6 +223,11 @@ fn load_into<H: Host>(engine: &Engine<H>, drive: usize, name: FileName) -> Resul
                 index.apply(super::format::record::Record::BucketPut(bucket), location);
             }
         }
+        CheckpointEntry::Config { name, value, location } => {
+            if me == 0 {
+                index.apply(super::format::record::Record::ConfigPut { name, value }, location);
+            }
+        }
         CheckpointEntry::Object { bucket, key, entry } => {
             if owner_of(bucket, &key, cores) == me {
                 index.set(bucket, key, entry);
@@ -247,6 +253,15 @@ async fn learn_buckets<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     for id in gone {
         index.drop_bucket(id);
     }
+    Ok(())
+}
+
+/// Gets the configuration from core 0.
+async fn learn_config<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
+    let Answer::Config(entries) = engine.ask(0, Request::ConfigTable).await? else {
+        return Err(OpenError::Engine(EngineError::Failed("core 0 has no configuration".to_string())));
+    };
+    engine.inner.config.apply(&entries);
     Ok(())
 }
 
