@@ -494,7 +494,7 @@ impl<H: Host> Engine<H> {
         let StoredPayload::Slices(slices) = payload.stored() else {
             return Err(EngineError::Failed("a part's payload is in extents".to_string()));
         };
-        let part = Part { number, bytes: payload.bytes(), etag, checksum, modified: 0 };
+        let part = Part { number, bytes: payload.bytes(), etag, checksum, modified: 0, note: payload.note() };
         let put = PartPut { bucket, key: key.to_vec(), upload: id, part, slices };
         let request = Request::PartPut { put: Box::new(put) };
         match payload.commit(self.ask(self.owner(bucket, key), request)).await? {

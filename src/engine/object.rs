@@ -33,13 +33,9 @@ impl<H: Host> Object<H> {
         self.engine.host()
     }
 
-    /// Reads `range` of the object's bytes. Panics if the range ends beyond the object.
+    /// Reads `range` of the stored bytes. Panics if the range ends beyond the object.
     pub fn reader(&self, range: Range<u64>) -> PayloadReader<H> {
-        assert!(
-            range.start <= range.end && range.end <= self.put.bytes,
-            "{range:?} beyond {}",
-            self.put.bytes
-        );
+        self.check_range(&range);
         match &self.put.payload {
             StoredPayload::Inline(bytes) => {
                 let bytes = bytes.slice(range.start as usize..range.end as usize);
@@ -51,14 +47,10 @@ impl<H: Host> Object<H> {
         }
     }
 
-    /// The payload of `range`, shared by reference (bytes are copied only if they are inline), for a copy.
-    /// Panics if the range ends beyond the object.
+    /// The payload of `range` of the stored bytes, shared by reference (bytes are copied only if they are
+    /// inline), for a copy. Panics if the range ends beyond the object.
     pub async fn share(&self, range: Range<u64>) -> Result<Payload<H>, EngineError> {
-        assert!(
-            range.start <= range.end && range.end <= self.put.bytes,
-            "{range:?} beyond {}",
-            self.put.bytes
-        );
+        self.check_range(&range);
         let bytes = range.end - range.start;
         let slices = match &self.put.payload {
             StoredPayload::Inline(all) => {
@@ -69,6 +61,11 @@ impl<H: Host> Object<H> {
         };
         self.acquire(&slices).await?;
         Ok(Payload::new(self.engine.clone(), StoredPayload::Slices(slices), bytes))
+    }
+
+    fn check_range(&self, range: &Range<u64>) {
+        let end = self.put.stored_bytes();
+        assert!(range.start <= range.end && range.end <= end, "{range:?} beyond {end}");
     }
 
     /// Takes a reference to each slice's extent at its owner, before any record may use it.
@@ -131,18 +128,36 @@ fn cut(slices: &[Slice], range: Range<u64>) -> Vec<Slice> {
 pub struct Payload<H: Host> {
     engine: Engine<H>,
     bytes: u64,
+    /// What a part keeps of how its payload is stored.
+    note: Vec<u8>,
     /// `None` once it belongs to an object.
     content: Option<StoredPayload>,
 }
 
 impl<H: Host> Payload<H> {
     pub(super) fn new(engine: Engine<H>, content: StoredPayload, bytes: u64) -> Self {
-        Self { engine, bytes, content: Some(content) }
+        Self { engine, bytes, note: Vec::new(), content: Some(content) }
     }
 
-    /// Length in bytes.
+    /// Length in bytes, as clients are to see it.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The same payload, of which clients are to see `bytes`: it is stored encrypted, and longer.
+    pub fn with_plain_bytes(mut self, bytes: u64) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// The same payload with what a part of it shall keep: see [`crate::engine::Part::note`].
+    pub fn with_note(mut self, note: Vec<u8>) -> Self {
+        self.note = note;
+        self
+    }
+
+    pub(super) fn note(&self) -> Vec<u8> {
+        self.note.clone()
     }
 
     pub(super) fn stored(&self) -> StoredPayload {
@@ -167,13 +182,13 @@ impl<H: Host> Payload<H> {
     /// The payload in extents; inline bytes are written to one.
     pub(super) async fn into_extents(self) -> Result<Self, EngineError> {
         let Some(StoredPayload::Inline(bytes)) = &self.content else { return Ok(self) };
-        let mut writer = self.engine.payload_writer(Some(self.bytes)).await?;
+        let mut writer = self.engine.payload_writer(Some(bytes.len() as u64)).await?;
         for run in bytes.chunks(BUFFER_BYTES) {
             let mut buffer = writer.buffer().await;
             buffer.append(run);
             writer.write(buffer).await?;
         }
-        writer.finish().await
+        Ok(writer.finish().await?.with_plain_bytes(self.bytes).with_note(self.note()))
     }
 }
 

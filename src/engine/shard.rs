@@ -306,7 +306,12 @@ fn assemble(
         let stored = stored.ok_or(EngineError::InvalidPart)?;
         bytes += stored.part.bytes;
         slices.extend_from_slice(&stored.slices);
-        parts.push(ObjectPart { number, bytes: stored.part.bytes, checksum: stored.part.checksum.clone() });
+        parts.push(ObjectPart {
+            number,
+            bytes: stored.part.bytes,
+            checksum: stored.part.checksum.clone(),
+            note: stored.part.note.clone(),
+        });
     }
     Ok(ObjectPut {
         bucket,

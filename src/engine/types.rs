@@ -72,6 +72,8 @@ pub struct ObjectPart {
     pub number: u16,
     pub bytes: u64,
     pub checksum: Option<Checksum>,
+    /// That of the uploaded part.
+    pub note: Vec<u8>,
 }
 
 /// What must hold of the current object for a change to happen; decided by the owner core together with
@@ -216,6 +218,8 @@ pub struct Part {
     pub etag: ETag,
     pub checksum: Option<Checksum>,
     pub modified: TimestampMs,
+    /// What whoever stored the part must know of its payload to read it; opaque, at most 255 bytes.
+    pub note: Vec<u8>,
 }
 
 /// What ListMultipartUploads asks for.

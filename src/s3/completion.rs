@@ -282,7 +282,14 @@ mod tests {
             kind: ChecksumKind::FullObject,
             value: vec![number as u8; algorithm.length()],
         });
-        Part { number, bytes, etag: ETag::of_md5([number as u8; 16]), checksum, modified: 0 }
+        Part {
+            number,
+            bytes,
+            etag: ETag::of_md5([number as u8; 16]),
+            checksum,
+            modified: 0,
+            note: Vec::new(),
+        }
     }
 
     fn named(part: &Part) -> NamedPart {

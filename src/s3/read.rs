@@ -204,7 +204,7 @@ mod tests {
     fn selected(target: &str, headers: &[(&str, &str)], parts: &[u64]) -> Result<Selection, S3Error> {
         let parts: Vec<_> = (1..)
             .zip(parts)
-            .map(|(number, bytes)| ObjectPart { number, bytes: *bytes, checksum: None })
+            .map(|(number, bytes)| ObjectPart { number, bytes: *bytes, checksum: None, note: Vec::new() })
             .collect();
         let bytes = if parts.is_empty() { 100 } else { parts.iter().map(|part| part.bytes).sum() };
         let shape = Shape { bytes, modified: 784_111_777_999, parts: &parts };

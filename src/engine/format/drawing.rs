@@ -232,9 +232,9 @@ mod parts {
 
     pub fn part() -> (Part, Vec<u8>) {
         let (etag, drawn_etag) = etag();
-        let part = Part { number: 6, bytes: 5, etag, checksum: None, modified: 7 };
+        let part = Part { number: 6, bytes: 5, etag, checksum: None, modified: 7, note: b"n".to_vec() };
         let drawn = Drawing::default().at(0, u16(6)).at(2, u64(5)).at(10, drawn_etag);
-        (part, drawn.at(28, u8(0)).at(29, u64(7)).0)
+        (part, drawn.at(28, u8(0)).at(29, u64(7)).at(37, u8(1)).at(38, b"n").0)
     }
 
     pub fn upload() -> (Upload, Vec<u8>) {
@@ -275,14 +275,14 @@ fn the_record_of_an_object_is_drawn() {
         modified: 12,
         bytes: 5,
         attributes,
-        parts: vec![ObjectPart { number: 6, bytes: 5, checksum: Some(checksum) }],
+        parts: vec![ObjectPart { number: 6, bytes: 5, checksum: Some(checksum), note: b"n".to_vec() }],
         upload: Some(NODE),
         payload: StoredPayload::Slices(slices),
     };
     let begin = || Drawing::default().at(0, u64(9)).at(8, u16(3)).at(10, b"key").then(u64(0)).then(u64(12));
     let drawn = begin().then(u64(5)).then(&drawn_etag).then(&drawn_checksum).then(&drawn_headers);
     let drawn = drawn.then(u8(1)).then(NODE);
-    let drawn = drawn.then(u32(1)).then(u16(6)).then(u64(5)).then(drawn_checksum);
+    let drawn = drawn.then(u32(1)).then(u16(6)).then(u64(5)).then(drawn_checksum).then(u8(1)).then(b"n");
     assert_drawn(&Record::ObjectPut(put.clone()), 1, drawn.then(u8(1)).then(drawn_slices));
 
     let attributes = Attributes { etag, checksum: None, headers: Vec::new() };
@@ -354,7 +354,7 @@ fn the_entries_of_a_checkpoint_are_drawn() {
 /// A count says how many elements follow; readers refuse counts that the rest of the record can't hold.
 #[test]
 fn an_object_of_many_parts_without_bytes_and_checksums_can_be_read() {
-    let part = |number| ObjectPart { number, bytes: 0, checksum: None };
+    let part = |number| ObjectPart { number, bytes: 0, checksum: None, note: Vec::new() };
     let record = Record::ObjectPut(ObjectPut {
         bucket: 9,
         key: b"key".to_vec(),

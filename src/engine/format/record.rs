@@ -298,12 +298,17 @@ impl Record {
 }
 
 /// Encoded length of an object's part without a checksum.
-const OBJECT_PART_BYTES_MIN: usize = 2 + 8 + 1;
+const OBJECT_PART_BYTES_MIN: usize = 2 + 8 + 1 + 1;
 
 /// The version id of objects in buckets without versioning; others are not written yet.
 const VERSION_NULL: u64 = 0;
 
 impl ObjectPut {
+    /// Bytes as they are stored: more than [`ObjectPut::bytes`] if they are encrypted.
+    pub fn stored_bytes(&self) -> u64 {
+        self.payload.bytes()
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         out.u64(self.bucket);
         out.short_bytes(&self.key);
@@ -325,6 +330,7 @@ impl ObjectPut {
             out.u16(part.number);
             out.u64(part.bytes);
             encode_checksum(part.checksum.as_ref(), out);
+            encode_note(&part.note, out);
         }
         match &self.payload {
             StoredPayload::Inline(_) => out.u8(0),
@@ -358,6 +364,7 @@ impl ObjectPut {
                 number: from.u16()?,
                 bytes: from.u64()?,
                 checksum: decode_checksum(from)?,
+                note: decode_note(from)?,
             });
         }
         let payload = match from.u8()? {
@@ -365,9 +372,6 @@ impl ObjectPut {
             1 => StoredPayload::Slices(decode_slices(from)?),
             _ => return Err(Malformed),
         };
-        if payload.bytes() != bytes {
-            return Err(Malformed);
-        }
         Ok(Self { bucket, key, modified, bytes, attributes, parts, upload, payload })
     }
 }
@@ -444,6 +448,7 @@ pub(in crate::engine) fn encode_part(part: &Part, out: &mut Vec<u8>) {
     encode_etag(&part.etag, out);
     encode_checksum(part.checksum.as_ref(), out);
     out.u64(part.modified);
+    encode_note(&part.note, out);
 }
 
 pub(in crate::engine) fn decode_part(from: &mut Decoder<'_>) -> Result<Part, Malformed> {
@@ -453,7 +458,19 @@ pub(in crate::engine) fn decode_part(from: &mut Decoder<'_>) -> Result<Part, Mal
         etag: decode_etag(from)?,
         checksum: decode_checksum(from)?,
         modified: from.u64()?,
+        note: decode_note(from)?,
     })
+}
+
+/// A note and the byte of its length before it.
+fn encode_note(note: &[u8], out: &mut Vec<u8>) {
+    out.u8(u8::try_from(note.len()).expect("notes are short"));
+    out.extend_from_slice(note);
+}
+
+fn decode_note(from: &mut Decoder<'_>) -> Result<Vec<u8>, Malformed> {
+    let length = from.u8()?;
+    Ok(from.bytes(length.into())?.to_vec())
 }
 
 pub(in crate::engine) fn encode_upload(upload: &Upload, out: &mut Vec<u8>) {
@@ -563,7 +580,8 @@ mod tests {
         let put =
             (key(), any::<[u64; 2]>(), etag(), checksum(), headers(), any::<Option<UploadId>>(), payload);
         let put = put.prop_map(|(key, [bucket, modified], etag, checksum, headers, upload, payload)| {
-            let parts = vec![ObjectPart { number: 3, bytes: 7, checksum: checksum.clone() }];
+            let parts =
+                vec![ObjectPart { number: 3, bytes: 7, checksum: checksum.clone(), note: vec![1, 2] }];
             let attributes = Attributes { etag, checksum, headers };
             Record::ObjectPut(ObjectPut {
                 bucket,
@@ -578,7 +596,7 @@ mod tests {
         });
         let part = (key(), any::<UploadId>(), etag(), checksum(), slices());
         let part = part.prop_map(|(key, upload, etag, checksum, slices)| {
-            let part = Part { number: 9, bytes: 8, etag, checksum, modified: 5 };
+            let part = Part { number: 9, bytes: 8, etag, checksum, modified: 5, note: vec![3] };
             Record::PartPut(PartPut { bucket: 4, key, upload, part, slices })
         });
         let upload = (key(), any::<UploadId>(), headers()).prop_map(|(key, id, headers)| {

@@ -161,6 +161,7 @@ mod tests {
             number,
             bytes: bytes.len() as u64,
             checksum: Some(crc(bytes)),
+            note: Vec::new(),
         });
         let composite = Checksum { kind: ChecksumKind::Composite, ..crc(b"") };
         assert_eq!(kept_checksum(&Some(composite), &parts), Some(crc(b"first second")));

@@ -165,7 +165,7 @@ mod tests {
     }
 
     fn parts() -> Vec<ObjectPart> {
-        (1..=3).map(|number| ObjectPart { number, bytes: 33, checksum: None }).collect()
+        (1..=3).map(|number| ObjectPart { number, bytes: 33, checksum: None, note: Vec::new() }).collect()
     }
 
     #[test]

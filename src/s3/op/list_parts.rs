@@ -99,7 +99,14 @@ mod tests {
         let value = vec![0, 0, 0, 1];
         let kind = ChecksumKind::FullObject;
         let checksum = Some(Checksum { algorithm: ChecksumAlgorithm::Crc32, kind, value });
-        let part = Part { number: 3, bytes: 5, etag: ETag::of_md5([1; 16]), checksum, modified: 0 };
+        let part = Part {
+            number: 3,
+            bytes: 5,
+            etag: ETag::of_md5([1; 16]),
+            checksum,
+            modified: 0,
+            note: Vec::new(),
+        };
         let request = Request::for_test("GET", "/b/k?uploadId=x&part-number-marker=2&max-parts=1", &[]);
         let position = Position::read(&request).unwrap();
         let document = answer("b", &upload, &[part], &position, true, &Settings::default()).finish();
