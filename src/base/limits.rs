@@ -304,6 +304,33 @@ pub const TAG_KEY_CHARACTERS_MAX: usize = 128;
 /// Length of a tag's value, as at AWS, in units of UTF-16.
 pub const TAG_VALUE_CHARACTERS_MAX: usize = 256;
 
+/// Rules of a CORS configuration, as at AWS ("Elements of a CORS configuration"): each request of another origin
+/// looks at all of them.
+pub const CORS_RULES_MAX: usize = 100;
+
+/// Bytes of a CORS configuration, as at AWS (PutBucketCors).
+pub const CORS_BYTES_MAX: usize = 64 * 1024;
+
+/// Rules of a lifecycle configuration, as at AWS (PutBucketLifecycleConfiguration).
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
+
+/// AWS, "Lifecycle configuration elements": `NewerNoncurrentVersions` keeps up to 100 versions.
+pub const NEWER_VERSIONS_MAX: u32 = 100;
+
+/// Notification configurations of a bucket, as at AWS ("Amazon S3 event notifications").
+pub const NOTIFICATIONS_MAX: usize = 100;
+
+/// Length of the id of a rule of lifecycle, CORS and notification configurations, as at AWS.
+pub const SETTING_ID_CHARACTERS_MAX: usize = 255;
+
+/// AWS, PutObjectLockConfiguration: a default retention lasts at most 36,500 days or 100 years.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
+pub const RETENTION_YEARS_MAX: u32 = 100;
+
+/// Buckets whose settings a core keeps as they were read. Few kilobytes each; with fewer, a node of many busy
+/// buckets reads documents again and again.
+pub const BUCKET_SETTINGS_CACHED_MAX: usize = 4096;
+
 const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);

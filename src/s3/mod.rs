@@ -21,6 +21,7 @@ pub mod read;
 pub mod request;
 pub mod route;
 pub mod service;
+pub mod settings;
 pub mod tagging;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::engine::Headers;
 use crate::http::{Query, percent};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Request;
-use crate::s3::xml::{self, XmlWriter};
+use crate::s3::xml::{self, Element, XmlWriter};
 
 /// The header that gives an object its tags as it is written.
 pub const HEADER: &str = "x-amz-tagging";
@@ -63,11 +63,20 @@ impl TagSet {
     /// Reads the document `Tagging`.
     pub fn of_document(document: &[u8], tagged: Tagged) -> Result<Self, S3Error> {
         let tagging = xml::parse(document, "Tagging")?;
-        let set = tagging.child("TagSet").ok_or(Code::MalformedXML)?;
+        match &tagging.children[..] {
+            [set] if set.name == "TagSet" => Self::of_set(set, tagged),
+            _ => Err(Code::MalformedXML.into()),
+        }
+    }
+
+    /// Reads the element that holds the tags: `TagSet`, or `Tags` of CreateBucket.
+    pub fn of_set(set: &Element, tagged: Tagged) -> Result<Self, S3Error> {
         let mut tags = Vec::with_capacity(set.children.len().min(BUCKET_TAGS_MAX));
         for tag in &set.children {
             match (tag.name.as_str(), tag.child_text("Key"), tag.child_text("Value")) {
-                ("Tag", Some(key), Some(value)) => tags.push((key.to_owned(), value.to_owned())),
+                ("Tag", Some(key), Some(value)) if tag.children.len() == 2 => {
+                    tags.push((key.to_owned(), value.to_owned()));
+                }
                 _ => return Err(Code::MalformedXML.into()),
             }
         }
@@ -89,6 +98,12 @@ impl TagSet {
     /// Writes the document `Tagging`, which GetObjectTagging and GetBucketTagging answer.
     pub fn document(&self) -> XmlWriter {
         let mut xml = XmlWriter::document("Tagging");
+        self.write(&mut xml);
+        xml
+    }
+
+    /// Writes `TagSet`.
+    pub fn write(&self, xml: &mut XmlWriter) {
         xml.open("TagSet");
         for (key, value) in &self.tags {
             xml.open("Tag");
@@ -97,7 +112,6 @@ impl TagSet {
             xml.close();
         }
         xml.close();
-        xml
     }
 
     /// Puts the tags among the headers that an object keeps; none leave no trace.
