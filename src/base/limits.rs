@@ -288,6 +288,11 @@ pub const EXTENT_TRAILERS_MAX: usize = 2048;
 /// Checkpoints kept of each core: if the newest is damaged, the one before and more log will do.
 pub const CHECKPOINTS_KEPT: usize = 2;
 
+/// Newest versions of a key among which a repeated completion looks for what its upload became. Each may cost
+/// a read; a client repeats within seconds, and with fewer a key that is written often would answer that there
+/// is no such upload.
+pub const COMPLETED_VERSIONS_MAX: usize = 16;
+
 /// Index entries that a checkpoint or another long walk handles before it lets the core do something else.
 pub const WALK_STEP_ENTRIES: usize = 512;
 

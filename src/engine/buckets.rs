@@ -8,7 +8,8 @@ use super::Engine;
 use super::format::record::Record;
 use super::log::Urgency;
 use super::message::{Answer, Request};
-use super::types::{Bucket, BucketChange, BucketId, EngineError, Versioning};
+use super::types::{Bucket, BucketChange, BucketId, EngineError};
+use super::version::Versioning;
 use crate::base::limits::BUCKET_SETTINGS_BYTES_MAX;
 use crate::io::Host;
 
@@ -16,8 +17,15 @@ use crate::io::Host;
 #[derive(Default)]
 pub(super) struct Table {
     by_name: BTreeMap<String, Rc<Bucket>>,
-    /// Buckets by id, and whether they take changes: not while they are being removed.
-    writable: HashMap<BucketId, bool>,
+    /// Buckets by id: what a change of their objects asks.
+    states: HashMap<BucketId, State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    /// Whether it takes changes: not while it is being removed.
+    is_writable: bool,
+    versioning: Versioning,
 }
 
 impl Table {
@@ -29,32 +37,34 @@ impl Table {
         self.by_name.values().cloned().collect()
     }
 
-    /// Refuses changes of a bucket that is not there, and of one while its removal is being tried.
-    pub fn check_writable(&self, id: BucketId) -> Result<(), EngineError> {
-        match self.writable.get(&id) {
-            Some(true) => Ok(()),
-            Some(false) => Err(EngineError::Busy),
+    /// Refuses changes of a bucket that is not there, and of one while its removal is being tried. Says what
+    /// changes do with the version that was there.
+    pub fn check_writable(&self, id: BucketId) -> Result<Versioning, EngineError> {
+        match self.states.get(&id) {
+            Some(State { is_writable: true, versioning }) => Ok(*versioning),
+            Some(_) => Err(EngineError::Busy),
             None => Err(EngineError::NoSuchBucket),
         }
     }
 
     pub fn contains(&self, id: BucketId) -> bool {
-        self.writable.contains_key(&id)
+        self.states.contains_key(&id)
     }
 
     pub fn insert(&mut self, bucket: Bucket) {
-        self.writable.insert(bucket.id, true);
+        let state = State { is_writable: true, versioning: bucket.versioning };
+        self.states.insert(bucket.id, state);
         self.by_name.insert(bucket.name.clone(), Rc::new(bucket));
     }
 
     fn set_writable(&mut self, id: BucketId, writable: bool) {
-        if let Some(state) = self.writable.get_mut(&id) {
-            *state = writable;
+        if let Some(state) = self.states.get_mut(&id) {
+            state.is_writable = writable;
         }
     }
 
     fn remove(&mut self, id: BucketId) {
-        self.writable.remove(&id);
+        self.states.remove(&id);
         self.by_name.retain(|_, bucket| bucket.id != id);
     }
 }
@@ -178,11 +188,11 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Stops changes of a bucket on all cores; an error if it holds objects.
+    /// Stops changes of a bucket on all cores; an error if it holds objects, versions or delete markers.
     async fn freeze(&self, id: BucketId) -> Result<(), EngineError> {
         for answer in self.ask_all(|| Request::BucketFreeze { id }).await {
             match answer? {
-                Answer::Usage(usage) if usage.objects == 0 => {}
+                Answer::Usage(usage) if usage.is_empty() => {}
                 _ => return Err(EngineError::BucketNotEmpty),
             }
         }

@@ -8,6 +8,7 @@ use super::message::{Answer, Request};
 use super::types::{
     BucketId, EngineError, ListPage, ListQuery, ListedObject, Upload, UploadId, UploadPage, UploadQuery,
 };
+use super::version::{ListedVersion, VersionId, VersionPage, VersionQuery};
 use crate::base::limits::WALK_STEP_ENTRIES;
 use crate::io::Host;
 
@@ -22,8 +23,9 @@ trait Ranked {
     fn rank(&self) -> Rank<'_>;
 }
 
-/// Key or common prefix, and the id that tells uploads of one key apart.
-type Rank<'a> = (&'a [u8], UploadId);
+/// Key or common prefix, and what tells rows of one key apart: an upload's id, or a version's place; all
+/// zeros for neither.
+type Rank<'a> = (&'a [u8], [u8; 16]);
 
 impl Ranked for Row<ListedObject> {
     fn rank(&self) -> Rank<'_> {
@@ -32,6 +34,25 @@ impl Ranked for Row<ListedObject> {
             Self::CommonPrefix(prefix) => (prefix, UploadId::default()),
         }
     }
+}
+
+impl Ranked for Row<ListedVersion> {
+    fn rank(&self) -> Rank<'_> {
+        match self {
+            Self::Item(listed) => (&listed.key, rank_of_sequence(listed.sequence)),
+            Self::CommonPrefix(prefix) => (prefix, [0; 16]),
+        }
+    }
+}
+
+/// Ranks the newest version first, and every version after a common prefix.
+fn rank_of_sequence(sequence: u64) -> [u8; 16] {
+    (u128::from(!sequence) << 64 | 1).to_be_bytes()
+}
+
+/// The sequence of a version with this rank; none for a common prefix.
+fn sequence_of_rank(rank: [u8; 16]) -> Option<u64> {
+    (rank != [0; 16]).then(|| !((u128::from_be_bytes(rank) >> 64) as u64))
 }
 
 impl Ranked for Row<Upload> {
@@ -65,6 +86,44 @@ impl<H: Host> Engine<H> {
         for row in rows {
             match row {
                 Row::Item(object) => page.objects.push(object),
+                Row::CommonPrefix(prefix) => page.common_prefixes.push(prefix),
+            }
+        }
+        Ok(page)
+    }
+
+    /// A page of the versions and delete markers of a bucket.
+    pub async fn list_versions(
+        &self,
+        bucket: BucketId,
+        query: VersionQuery,
+    ) -> Result<VersionPage, EngineError> {
+        let request = |after: Option<Rank<'_>>, count_max: usize| {
+            let mut query = VersionQuery { count_max, ..query.clone() };
+            if let Some((key, rank)) = after {
+                query.key_after = key.to_vec();
+                // A place that need not be one of a numbered version.
+                query.version_after = sequence_of_rank(rank).map(VersionId::Numbered);
+            }
+            Request::ListVersions { bucket, query }
+        };
+        let open = |answer| match answer {
+            Answer::VersionPage(page) => Ok(page),
+            other => Err(super::unexpected(&other)),
+        };
+        let (rows, truncated) = self.merge(query.count_max, request, open).await?;
+        let mut page = VersionPage { truncated, ..VersionPage::default() };
+        match rows.last() {
+            Some(Row::Item(listed)) => {
+                page.next_key.clone_from(&listed.key);
+                page.next_version = Some(listed.version);
+            }
+            Some(Row::CommonPrefix(prefix)) => page.next_key.clone_from(prefix),
+            None => {}
+        }
+        for row in rows {
+            match row {
+                Row::Item(listed) => page.versions.push(listed),
                 Row::CommonPrefix(prefix) => page.common_prefixes.push(prefix),
             }
         }

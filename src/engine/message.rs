@@ -8,6 +8,8 @@ use super::format::record::{ObjectPut, PartPut};
 use super::format::{ExtentId, SegmentId};
 use super::index::listing::ShardPage;
 use super::types::*;
+use super::version::*;
+use crate::io::TimestampMs;
 
 /// A request of one core's engine to another's. Opaque to who carries it.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub(super) enum Request {
     Get {
         bucket: BucketId,
         key: Vec<u8>,
+        version: Option<VersionId>,
     },
     Put {
         put: Box<ObjectPut>,
@@ -37,11 +40,22 @@ pub(super) enum Request {
     },
     Delete {
         bucket: BucketId,
-        keys: Vec<(Vec<u8>, Condition)>,
+        keys: Vec<(Vec<u8>, Deletion)>,
+    },
+    Update {
+        bucket: BucketId,
+        key: Vec<u8>,
+        version: Option<VersionId>,
+        update: Update,
+        condition: Condition,
     },
     List {
         bucket: BucketId,
         query: ListQuery,
+    },
+    ListVersions {
+        bucket: BucketId,
+        query: VersionQuery,
     },
     Usage {
         bucket: BucketId,
@@ -156,13 +170,23 @@ pub(super) struct OwnedRecord {
     pub location: super::format::Location,
 }
 
+/// What the owner of a key found under it.
+#[derive(Debug)]
+pub(super) enum Looked {
+    Found(Arc<ObjectPut>),
+    DeleteMarker { version: VersionId, modified: TimestampMs, is_latest: bool },
+    Missing,
+}
+
 #[derive(Debug)]
 pub(super) enum Answer {
     Done,
-    Object(Option<Arc<ObjectPut>>),
+    Object(Looked),
     Committed(Committed),
-    Deleted(Vec<Result<bool, EngineError>>),
+    Deleted(Vec<Result<Deleted, EngineError>>),
+    Updated(Updated),
     Page(ShardPage<ListedObject>),
+    VersionPage(ShardPage<ListedVersion>),
     Usage(Usage),
     Upload(Upload, Vec<Part>),
     Part(Part),

@@ -27,6 +27,7 @@ mod recovery;
 mod shard;
 mod shared;
 mod types;
+mod version;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -49,7 +50,7 @@ use format::{ExtentId, FileName, Location, Slice};
 use index::Index;
 use locks::Locks;
 use log::{Log, Urgency, error_of};
-use message::{Answer, Request};
+use message::{Answer, Looked, Request};
 use shared::Readers;
 
 pub use config::{Config, ConfigChange};
@@ -60,6 +61,7 @@ pub use object::{Object, Payload};
 pub use recovery::{OpenError, prepare};
 pub use shared::Shared;
 pub use types::*;
+pub use version::*;
 
 /// Name of the file that marks a drive's directory as ours; a directory without it must be empty.
 pub const SUPERBLOCK_NAME: &str = "ringcask.superblock";
@@ -134,6 +136,8 @@ struct Inner<H: Host> {
     /// References to give back, by owner core.
     releases: Rc<RefCell<Vec<Vec<ExtentId>>>>,
     release_work: Signal,
+    /// Low bits of the next version's sequence: so two of one millisecond differ, also if one is gone.
+    sequence_counter: Cell<u16>,
     recovered: Cell<bool>,
     recovered_signal: Signal,
     /// Cores that have sent all their references while recovering.
@@ -157,8 +161,8 @@ impl quick_cache::Weighter<Location, Arc<ObjectPut>> for RecordWeight {
     }
 }
 
-/// Keys to delete, each with what must hold of it.
-type KeyConditions = Vec<(Vec<u8>, Condition)>;
+/// Keys, each with what is to be deleted of it.
+type KeyDeletions = Vec<(Vec<u8>, Deletion)>;
 
 /// How often, and how far apart, a deletion is tried again that found no room in the log: some rounds of
 /// background work, which cleans.
@@ -250,6 +254,7 @@ impl<H: Host> Engine<H> {
             files: RefCell::new(Files { open: HashMap::new(), order: VecDeque::new() }),
             releases,
             release_work,
+            sequence_counter: Cell::new(0),
             recovered: Cell::new(false),
             recovered_signal: Signal::default(),
             references_ended: Cell::new(0),
@@ -334,6 +339,7 @@ impl<H: Host> Engine<H> {
             match answer? {
                 Answer::Usage(usage) => {
                     total.objects += usage.objects;
+                    total.versions += usage.versions;
                     total.bytes += usage.bytes;
                 }
                 other => return Err(unexpected(&other)),
@@ -356,7 +362,7 @@ impl<H: Host> Engine<H> {
         Ok(PayloadWriter::new(self.clone(), bytes))
     }
 
-    /// Stores an object if `condition` holds. On failure the payload is freed.
+    /// Stores an object if `condition` holds of what is current. On failure the payload is freed.
     pub async fn put(
         &self,
         bucket: BucketId,
@@ -368,7 +374,8 @@ impl<H: Host> Engine<H> {
         let put = ObjectPut {
             bucket,
             key: key.to_vec(),
-            modified: 0,
+            sequence: 0,
+            is_null: true,
             bytes: payload.bytes(),
             attributes,
             parts: Vec::new(),
@@ -379,33 +386,60 @@ impl<H: Host> Engine<H> {
         payload.commit(self.ask(self.owner(bucket, key), request)).await.and_then(committed)
     }
 
-    /// Looks an object up with what HEAD needs and GET starts from.
-    pub async fn get(&self, bucket: BucketId, key: &[u8]) -> Result<Option<Object<H>>, EngineError> {
+    /// Looks up what is current under a key, or a version of it, with what HEAD needs and GET starts from.
+    pub async fn get(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<Lookup<H>, EngineError> {
         let pin = Rc::new(self.inner.readers.pin());
-        match self.ask(self.owner(bucket, key), Request::Get { bucket, key: key.to_vec() }).await? {
-            Answer::Object(put) => Ok(put.map(|put| Object::new(self.clone(), pin, put))),
+        let request = Request::Get { bucket, key: key.to_vec(), version };
+        match self.ask(self.owner(bucket, key), request).await? {
+            Answer::Object(Looked::Found(put)) => Ok(Lookup::Found(Object::new(self.clone(), pin, put))),
+            Answer::Object(Looked::DeleteMarker { version, modified, is_latest }) => {
+                Ok(Lookup::DeleteMarker { version, modified, is_latest })
+            }
+            Answer::Object(Looked::Missing) => Ok(Lookup::Missing),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// Removes an object. `Ok(false)`: there was none (and the condition did not ask for one).
+    /// Changes what is stored about a version, or about what is current, if `condition` holds of it.
+    pub async fn update(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Option<VersionId>,
+        update: Update,
+        condition: Condition,
+    ) -> Result<Updated, EngineError> {
+        let request = Request::Update { bucket, key: key.to_vec(), version, update, condition };
+        match self.ask(self.owner(bucket, key), request).await? {
+            Answer::Updated(updated) => Ok(updated),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes an object or a version, or hides what is current behind a delete marker: see [`Deletion`]. It
+    /// is no error if there is nothing to delete, unless the condition asks for something.
     pub async fn delete(
         &self,
         bucket: BucketId,
         key: &[u8],
-        condition: Condition,
-    ) -> Result<bool, EngineError> {
-        let keys = vec![(key.to_vec(), condition)];
+        deletion: Deletion,
+    ) -> Result<Deleted, EngineError> {
+        let keys = vec![(key.to_vec(), deletion)];
         self.delete_many(bucket, keys).await.pop().unwrap_or(Err(EngineError::Stopping))
     }
 
-    /// Removes many objects, in one batch for each owner core; results in the order of `keys`. On a full
+    /// Carries out many deletions, in one batch for each owner core; results in the order of `keys`. On a full
     /// drive it waits a while for cleaning to make room.
     pub async fn delete_many(
         &self,
         bucket: BucketId,
-        keys: Vec<(Vec<u8>, Condition)>,
-    ) -> Vec<Result<bool, EngineError>> {
+        keys: Vec<(Vec<u8>, Deletion)>,
+    ) -> Vec<Result<Deleted, EngineError>> {
         let mut results = self.delete_once(bucket, keys.clone()).await;
         for _ in 0..ROOM_ATTEMPTS_MAX {
             let refused = |(_, result): &(usize, &Result<_, _>)| **result == Err(EngineError::Full);
@@ -424,14 +458,14 @@ impl<H: Host> Engine<H> {
     async fn delete_once(
         &self,
         bucket: BucketId,
-        keys: Vec<(Vec<u8>, Condition)>,
-    ) -> Vec<Result<bool, EngineError>> {
+        keys: Vec<(Vec<u8>, Deletion)>,
+    ) -> Vec<Result<Deleted, EngineError>> {
         let count = keys.len();
-        let mut shares: Vec<(Vec<usize>, KeyConditions)> = vec![Default::default(); self.cores()];
-        for (position, (key, condition)) in keys.into_iter().enumerate() {
+        let mut shares: Vec<(Vec<usize>, KeyDeletions)> = vec![Default::default(); self.cores()];
+        for (position, (key, deletion)) in keys.into_iter().enumerate() {
             let (positions, keys) = &mut shares[self.owner(bucket, &key)];
             positions.push(position);
-            keys.push((key, condition));
+            keys.push((key, deletion));
         }
         let asked = shares.into_iter().enumerate().filter(|(_, (positions, _))| !positions.is_empty());
         let (positions, requests): (Vec<_>, Vec<_>) = asked
@@ -504,7 +538,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Makes an object of the named parts in one record; unnamed parts are freed. Repeating a completion
-    /// whose answer was lost succeeds as long as its object is current.
+    /// whose answer was lost succeeds as long as its object is among the newest versions of the key.
     pub async fn complete_upload(
         &self,
         bucket: BucketId,

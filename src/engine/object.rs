@@ -98,7 +98,7 @@ impl<H: Host> Object<H> {
     }
 }
 
-/// Length, time, attributes and parts are those of the stored record.
+/// Length, version, time, attributes and parts are those of the stored record.
 impl<H: Host> Deref for Object<H> {
     type Target = ObjectPut;
 

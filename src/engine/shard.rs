@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::format::record::{ObjectPut, PartPut, RECORD_HEADER_BYTES, Record, RecordHeader, StoredPayload};
+use super::format::record::{
+    DeleteMarkerPut, ObjectPut, PartPut, RECORD_HEADER_BYTES, Record, RecordHeader, StoredPayload,
+};
 use super::format::{FileName, Location};
+use super::index::Entry;
 use super::log::Urgency;
-use super::message::{Answer, Request};
+use super::message::{Answer, Looked, Request};
 use super::types::*;
+use super::version::*;
 use super::{Engine, RecordCache, hash_of};
-use crate::base::limits::BLOCK_BYTES;
-use crate::io::{Disk, Host};
+use crate::base::limits::{BLOCK_BYTES, COMPLETED_VERSIONS_MAX};
+use crate::io::{Disk, Host, TimestampMs};
 
 type Answered = Result<Answer, EngineError>;
 
@@ -20,12 +24,21 @@ impl<H: Host> Engine<H> {
     /// the table of buckets on core 0, which nothing waits on in turn: so cores can't wait in a circle.
     pub(super) async fn serve(&self, request: Request) -> Answered {
         match request {
-            Request::Get { bucket, key } => self.serve_get(bucket, &key).await,
+            Request::Get { bucket, key, version } => self.serve_get(bucket, &key, version).await,
             Request::Put { put, condition } => self.serve_put(*put, condition).await,
             Request::Delete { bucket, keys } => self.serve_delete(bucket, keys).await,
             Request::List { bucket, query } => {
                 let index = self.inner.index.borrow();
                 Ok(Answer::Page(index.buckets.get(&bucket).map_or(EMPTY_PAGE, |shard| shard.list(&query))))
+            }
+            Request::Update { bucket, key, version, update, condition } => {
+                Box::pin(self.serve_update(bucket, &key, version, update, &condition)).await
+            }
+            Request::ListVersions { bucket, query } => {
+                let index = self.inner.index.borrow();
+                let page =
+                    index.buckets.get(&bucket).map_or(EMPTY_VERSIONS, |shard| shard.list_versions(&query));
+                Ok(Answer::VersionPage(page))
             }
             Request::Usage { bucket } => Ok(Answer::Usage(self.inner.index.borrow().usage(bucket))),
             Request::UploadCreate { bucket, key, headers } => {
@@ -66,7 +79,7 @@ impl<H: Host> Engine<H> {
             }
             Request::SegmentUsage { segment } => {
                 let bytes = self.inner.index.borrow().live_bytes_in(segment);
-                Ok(Answer::Usage(Usage { objects: 0, bytes }))
+                Ok(Answer::Usage(Usage { bytes, ..Usage::default() }))
             }
             Request::BucketCreate { .. }
             | Request::BucketSet { .. }
@@ -82,10 +95,23 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    async fn serve_get(&self, bucket: BucketId, key: &[u8]) -> Answered {
-        let location = self.inner.index.borrow().object(bucket, key).map(|entry| entry.location);
-        let Some(location) = location else { return Ok(Answer::Object(None)) };
-        Ok(Answer::Object(Some(self.object_record(location).await?)))
+    async fn serve_get(&self, bucket: BucketId, key: &[u8], version: Option<VersionId>) -> Answered {
+        let location = {
+            let index = self.inner.index.borrow();
+            let Some(entry) = index.version(bucket, key, version) else {
+                return Ok(Answer::Object(Looked::Missing));
+            };
+            if entry.is_delete_marker() {
+                let newest = index.version(bucket, key, None).map(|newest| newest.sequence);
+                return Ok(Answer::Object(Looked::DeleteMarker {
+                    version: entry.version(),
+                    modified: entry.modified(),
+                    is_latest: newest == Some(entry.sequence),
+                }));
+            }
+            entry.location
+        };
+        Ok(Answer::Object(Looked::Found(self.object_record(location).await?)))
     }
 
     /// The record of an object, from the cache or the log. The caller's read pin keeps the segment.
@@ -123,24 +149,107 @@ impl<H: Host> Engine<H> {
     async fn serve_put(&self, mut put: ObjectPut, condition: Condition) -> Answered {
         self.check_writable(put.bucket)?;
         let _lock = self.inner.locks.acquire(hash_of(put.bucket, &put.key)).await;
-        self.check_writable(put.bucket)?;
-        self.inner.index.borrow().check(put.bucket, &put.key, &condition)?;
-        put.modified = self.host().now();
-        let committed = Committed { modified: put.modified, etag: put.attributes.etag };
+        let versioning = self.check_writable(put.bucket)?;
+        self.place_version(&mut put, &condition, versioning).await?;
+        self.commit_put(put, versioning).await
+    }
+
+    /// Gives an object its place as the newest version of its key, once `condition` holds and nothing locks
+    /// what it replaces. The caller has the key's lock.
+    async fn place_version(
+        &self,
+        put: &mut ObjectPut,
+        condition: &Condition,
+        versioning: Versioning,
+    ) -> Result<(), EngineError> {
+        put.is_null = versioning != Versioning::Enabled;
+        let replaced = {
+            let index = self.inner.index.borrow();
+            let shard = index.buckets.get(&put.bucket);
+            let current = shard.and_then(|shard| shard.objects.get(&*put.key));
+            Entry::check(current, condition)?;
+            let newest = current.or_else(|| shard?.newest_kept(&put.key));
+            put.sequence = self.sequence_after(newest);
+            match current.filter(|entry| entry.is_null()) {
+                _ if !put.is_null => None,
+                Some(entry) => locked(entry),
+                None => shard.and_then(|it| it.version_kept(&put.key, VersionId::Null)).and_then(locked),
+            }
+        };
+        match replaced {
+            Some(location) => self.check_lock(location, false).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The sequence of a version that is made now, after the newest of its key.
+    fn sequence_after(&self, newest: Option<&Entry>) -> u64 {
+        let counter = self.inner.sequence_counter.get();
+        self.inner.sequence_counter.set(counter.wrapping_add(1));
+        let now = self.host().now() << SEQUENCE_COUNTER_BITS | u64::from(counter);
+        newest.map_or(now, |newest| now.max(newest.sequence + 1))
+    }
+
+    async fn commit_put(&self, put: ObjectPut, versioning: Versioning) -> Answered {
+        let etag = put.attributes.etag;
+        let committed = Committed::new(etag, put.sequence, put.version(), versioning);
         self.inner.log.append(Record::ObjectPut(put), Urgency::Normal).await?;
         Ok(Answer::Committed(committed))
     }
 
-    /// Removes keys; their records share batches of the log.
-    async fn serve_delete(&self, bucket: BucketId, keys: Vec<(Vec<u8>, Condition)>) -> Answered {
-        if let [(key, condition)] = keys.as_slice() {
-            return Ok(Answer::Deleted(vec![self.delete_one(bucket, key, condition).await]));
+    /// Refuses to remove the locked version whose record stands at `location`, as long as its lock lasts.
+    async fn check_lock(&self, location: Location, bypass_governance: bool) -> Result<(), EngineError> {
+        let _pin = self.inner.readers.pin();
+        let lock = self.object_record(location).await?.attributes.lock;
+        if lock.forbids_removal(self.host().now(), bypass_governance) {
+            return Err(EngineError::Locked);
+        }
+        Ok(())
+    }
+
+    /// Writes the record of a version again with another of its attributes. Sequence and payload stay, so
+    /// that the index gives nothing back.
+    async fn serve_update(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Option<VersionId>,
+        update: Update,
+        condition: &Condition,
+    ) -> Answered {
+        self.check_writable(bucket)?;
+        let _lock = self.inner.locks.acquire(hash_of(bucket, key)).await;
+        let versioning = self.check_writable(bucket)?;
+        let _pin = self.inner.readers.pin();
+        let location = {
+            let index = self.inner.index.borrow();
+            let entry = index.version(bucket, key, version).ok_or(EngineError::NoSuchObject)?;
+            if entry.is_delete_marker() {
+                return Err(EngineError::DeleteMarker);
+            }
+            Entry::check(Some(entry), condition)?;
+            entry.location
+        };
+        let stored = self.object_record(location).await?;
+        let attributes = updated(&stored.attributes, update, self.host().now())?;
+        let version = (versioning != Versioning::Unversioned).then_some(stored.version());
+        if attributes != stored.attributes {
+            let put = ObjectPut { attributes, ..(*stored).clone() };
+            self.inner.log.append(Record::ObjectPut(put), Urgency::Normal).await?;
+        }
+        Ok(Answer::Updated(Updated { version }))
+    }
+
+    /// Carries out deletions; their records share batches of the log.
+    async fn serve_delete(&self, bucket: BucketId, keys: Vec<(Vec<u8>, Deletion)>) -> Answered {
+        if let [(key, deletion)] = keys.as_slice() {
+            return Ok(Answer::Deleted(vec![self.delete_one(bucket, key, deletion).await]));
         }
         let mut under_way = Vec::with_capacity(keys.len());
-        for (key, condition) in keys {
+        for (key, deletion) in keys {
             let (done, result) = crate::base::local::oneshot();
             let engine = self.clone();
-            self.host().spawn(async move { done.send(engine.delete_one(bucket, &key, &condition).await) });
+            self.host().spawn(async move { done.send(engine.delete_one(bucket, &key, &deletion).await) });
             under_way.push(result);
         }
         let mut results = Vec::with_capacity(under_way.len());
@@ -154,21 +263,71 @@ impl<H: Host> Engine<H> {
         &self,
         bucket: BucketId,
         key: &[u8],
-        condition: &Condition,
-    ) -> Result<bool, EngineError> {
+        deletion: &Deletion,
+    ) -> Result<Deleted, EngineError> {
         self.check_writable(bucket)?;
         let _lock = self.inner.locks.acquire(hash_of(bucket, key)).await;
-        self.check_writable(bucket)?;
-        {
-            let index = self.inner.index.borrow();
-            index.check(bucket, key, condition)?;
-            if index.object(bucket, key).is_none() {
-                return Ok(false);
+        let versioning = self.check_writable(bucket)?;
+        match (deletion.version, versioning) {
+            (Some(version), _) => self.delete_version(bucket, key, version, deletion).await,
+            (None, Versioning::Unversioned) => {
+                let deleted = self.delete_version(bucket, key, VersionId::Null, deletion).await?;
+                Ok(Deleted { version: None, ..deleted })
             }
+            (None, _) => self.hide_current(bucket, key, deletion, versioning).await,
         }
-        let record = Record::ObjectDeleted { bucket, key: key.to_vec() };
+    }
+
+    /// Removes a version for good. The caller has the key's lock.
+    async fn delete_version(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: VersionId,
+        deletion: &Deletion,
+    ) -> Result<Deleted, EngineError> {
+        let (is_delete_marker, locked) = {
+            let index = self.inner.index.borrow();
+            let entry = index.version(bucket, key, Some(version));
+            Entry::check(entry, &deletion.condition)?;
+            let Some(entry) = entry else {
+                return Ok(Deleted { existed: false, version: Some(version), is_delete_marker: false });
+            };
+            (entry.is_delete_marker(), locked(entry))
+        };
+        if let Some(location) = locked {
+            self.check_lock(location, deletion.bypass_governance).await?;
+        }
+        let record = Record::VersionDeleted { bucket, key: key.to_vec(), version };
         self.inner.log.append(record, Urgency::Reclaiming).await?;
-        Ok(true)
+        Ok(Deleted { existed: true, version: Some(version), is_delete_marker })
+    }
+
+    /// Makes a delete marker the newest version. While versioning is suspended it replaces the null version.
+    /// The caller has the key's lock.
+    async fn hide_current(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        deletion: &Deletion,
+        versioning: Versioning,
+    ) -> Result<Deleted, EngineError> {
+        let is_null = versioning == Versioning::Suspended;
+        let (existed, sequence, locked) = {
+            let index = self.inner.index.borrow();
+            let current = index.object(bucket, key);
+            Entry::check(current, &deletion.condition)?;
+            let replaced = if is_null { index.version(bucket, key, Some(VersionId::Null)) } else { None };
+            let sequence = self.sequence_after(index.version(bucket, key, None));
+            (current.is_some(), sequence, replaced.and_then(locked))
+        };
+        if let Some(location) = locked {
+            self.check_lock(location, deletion.bypass_governance).await?;
+        }
+        let marker = DeleteMarkerPut { bucket, key: key.to_vec(), sequence, is_null };
+        let version = Some(marker.version());
+        self.inner.log.append(Record::DeleteMarkerPut(marker), Urgency::Normal).await?;
+        Ok(Deleted { existed, version, is_delete_marker: true })
     }
 
     async fn serve_upload_create(&self, bucket: BucketId, key: Vec<u8>, headers: Headers) -> Answered {
@@ -223,32 +382,38 @@ impl<H: Host> Engine<H> {
         self.check_writable(bucket)?;
         let _key_lock = self.inner.locks.acquire(hash_of(bucket, &key)).await;
         let _upload_lock = self.inner.locks.acquire(lock_of_upload(id)).await;
-        self.check_writable(bucket)?;
+        let versioning = self.check_writable(bucket)?;
         if self.inner.index.borrow().upload(bucket, &key, id).is_none() {
-            return self.completed_before(bucket, &key, id).await;
+            return self.completed_before(bucket, &key, id, versioning).await;
         }
-        let mut put = {
-            let index = self.inner.index.borrow();
-            index.check(bucket, &key, &completion.condition)?;
-            assemble(&index, bucket, &key, id, completion)?
-        };
-        put.modified = self.host().now();
-        let committed = Committed { modified: put.modified, etag: put.attributes.etag };
-        self.inner.log.append(Record::ObjectPut(put), Urgency::Normal).await?;
-        Ok(Answer::Committed(committed))
+        let condition = completion.condition.clone();
+        Entry::check(self.inner.index.borrow().object(bucket, &key), &condition)?;
+        let mut put = assemble(&self.inner.index.borrow(), bucket, &key, id, completion)?;
+        self.place_version(&mut put, &condition, versioning).await?;
+        self.commit_put(put, versioning).await
     }
 
-    /// The answer to a completion whose upload is gone: success if the current object came from it.
-    async fn completed_before(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Answered {
+    /// The answer to a completion whose upload is gone: success if one of the newest versions came from it.
+    async fn completed_before(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        id: UploadId,
+        versioning: Versioning,
+    ) -> Answered {
         let _pin = self.inner.readers.pin();
-        let Answer::Object(Some(put)) = self.serve_get(bucket, key).await? else {
-            return Err(EngineError::NoSuchUpload);
+        let locations = match self.inner.index.borrow().buckets.get(&bucket) {
+            Some(shard) => shard.newest_records(key, COMPLETED_VERSIONS_MAX),
+            None => Vec::new(),
         };
-        if put.upload == Some(id) {
-            Ok(Answer::Committed(Committed { modified: put.modified, etag: put.attributes.etag }))
-        } else {
-            Err(EngineError::NoSuchUpload)
+        for location in locations {
+            let put = self.object_record(location).await?;
+            if put.upload == Some(id) {
+                let committed = Committed::new(put.attributes.etag, put.sequence, put.version(), versioning);
+                return Ok(Answer::Committed(committed));
+            }
         }
+        Err(EngineError::NoSuchUpload)
     }
 
     async fn serve_upload_abort(&self, bucket: BucketId, key: Vec<u8>, id: UploadId) -> Answered {
@@ -261,14 +426,17 @@ impl<H: Host> Engine<H> {
         Ok(Answer::Done)
     }
 
-    /// Refuses changes of buckets that are not (or no longer) there, and any while stopping.
-    fn check_writable(&self, bucket: BucketId) -> Result<(), EngineError> {
+    /// Refuses changes of buckets that are not (or no longer) there, and any while stopping. Says what changes
+    /// of the bucket do with the version that was there.
+    fn check_writable(&self, bucket: BucketId) -> Result<Versioning, EngineError> {
         self.check_running()?;
         self.inner.buckets.borrow().check_writable(bucket)
     }
 }
 
 const EMPTY_PAGE: super::index::listing::ShardPage<ListedObject> =
+    super::index::listing::ShardPage { rows: Vec::new(), more: false };
+const EMPTY_VERSIONS: super::index::listing::ShardPage<ListedVersion> =
     super::index::listing::ShardPage { rows: Vec::new(), more: false };
 const EMPTY_UPLOADS: super::index::listing::ShardPage<Upload> =
     super::index::listing::ShardPage { rows: Vec::new(), more: false };
@@ -286,6 +454,31 @@ pub(super) fn cache_written(cache: &mut RecordCache, record: &Record, location: 
 pub(super) fn lock_of_upload(id: UploadId) -> u64 {
     let (first, _) = id.split_first_chunk().expect("ids have sixteen bytes");
     u64::from_le_bytes(*first)
+}
+
+/// Where the record of a version stands that may be locked.
+fn locked(entry: &Entry) -> Option<Location> {
+    entry.is_locked().then_some(entry.location)
+}
+
+/// The attributes after an update at `now`.
+fn updated(current: &Attributes, update: Update, now: TimestampMs) -> Result<Attributes, EngineError> {
+    let mut next = current.clone();
+    match update {
+        Update::Headers { set, remove } => {
+            let is_set = |name: &String| set.iter().any(|(other, _)| other == name);
+            next.headers.retain(|(name, _)| !remove.contains(name) && !is_set(name));
+            next.headers.extend(set);
+        }
+        Update::Retention { retention, bypass_governance } => {
+            if !current.lock.allows_retention(retention, now, bypass_governance) {
+                return Err(EngineError::Locked);
+            }
+            next.lock.retention = retention;
+        }
+        Update::LegalHold(legal_hold) => next.lock.legal_hold = legal_hold,
+    }
+    Ok(next)
 }
 
 /// The object that the named parts make.
@@ -316,7 +509,8 @@ fn assemble(
     Ok(ObjectPut {
         bucket,
         key: key.to_vec(),
-        modified: 0,
+        sequence: 0,
+        is_null: true,
         bytes,
         attributes: completion.attributes,
         parts,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::version::{Lock, VersionId, Versioning, modified_of};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::io::TimestampMs;
@@ -18,17 +19,6 @@ pub struct Bucket {
     pub versioning: Versioning,
     /// Opaque settings by name; who uses them (s3/) gives them their meaning.
     pub settings: BTreeMap<String, Vec<u8>>,
-}
-
-/// Whether a bucket keeps what is overwritten and deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Versioning {
-    /// Never had versioning.
-    #[default]
-    Unversioned,
-    Enabled,
-    /// Had versioning: keeps the versions it has, and makes only null ones.
-    Suspended,
 }
 
 /// What changes of a bucket; the rest stays as it is, whoever else changes it at the same time.
@@ -51,8 +41,19 @@ pub struct BucketExpectation {
 /// What a bucket holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Current objects.
     pub objects: u64,
+    /// Versions that are not current, and delete markers.
+    pub versions: u64,
+    /// Bytes of current objects and of all other versions.
     pub bytes: u64,
+}
+
+impl Usage {
+    /// Whether there is neither an object nor a version nor a delete marker.
+    pub fn is_empty(&self) -> bool {
+        self.objects == 0 && self.versions == 0
+    }
 }
 
 /// Headers kept with an object: lower-case name and value, in order.
@@ -64,6 +65,7 @@ pub struct Attributes {
     pub etag: ETag,
     pub checksum: Option<Checksum>,
     pub headers: Headers,
+    pub lock: Lock,
 }
 
 /// A part of a completed multipart object.
@@ -88,6 +90,8 @@ pub struct Condition {
     pub size: Option<u64>,
     /// `x-amz-if-match-last-modified-time` of a delete, at whole seconds.
     pub modified_seconds: Option<u64>,
+    /// The version with this sequence, and no other.
+    pub sequence: Option<u64>,
 }
 
 /// An `If-Match` value.
@@ -119,6 +123,12 @@ pub enum EngineError {
     Changed,
     /// Settings of a bucket, or the configuration, would exceed this limit.
     LimitExceeded(&'static str),
+    /// A retention or a legal hold forbids it.
+    Locked,
+    /// An update of a delete marker.
+    DeleteMarker,
+    /// An update of a key or a version that is not there.
+    NoSuchObject,
     /// The drive is full, up to the reserve for deletes.
     Full,
     /// Too much is waiting: try again later.
@@ -143,6 +153,9 @@ impl std::fmt::Display for EngineError {
             Self::ConditionFailed => out.write_str("a condition does not hold"),
             Self::Changed => out.write_str("somebody else changed it meanwhile"),
             Self::LimitExceeded(what) => write!(out, "there may be no more than {what}"),
+            Self::Locked => out.write_str("a retention or a legal hold forbids it"),
+            Self::DeleteMarker => out.write_str("the version is a delete marker"),
+            Self::NoSuchObject => out.write_str("the object does not exist"),
             Self::Full => out.write_str("the drive is full"),
             Self::Busy => out.write_str("too much is waiting"),
             Self::Failed(why) => write!(out, "the drive failed: {why}"),
@@ -157,8 +170,17 @@ impl std::error::Error for EngineError {}
 /// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    pub modified: TimestampMs,
     pub etag: ETag,
+    /// The version that was made; none in a bucket that never had versioning.
+    pub version: Option<VersionId>,
+    pub modified: TimestampMs,
+}
+
+impl Committed {
+    pub(super) fn new(etag: ETag, sequence: u64, version: VersionId, versioning: Versioning) -> Self {
+        let version = (versioning != Versioning::Unversioned).then_some(version);
+        Self { etag, version, modified: modified_of(sequence) }
+    }
 }
 
 /// What a listing shows of an object.
@@ -214,6 +236,7 @@ pub struct Upload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub number: u16,
+    /// Bytes that a client sees; what is stored of an encrypted part is longer.
     pub bytes: u64,
     pub etag: ETag,
     pub checksum: Option<Checksum>,

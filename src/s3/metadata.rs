@@ -128,7 +128,7 @@ pub fn describe<H: Host>(
     request: &Request,
     is_anonymous: bool,
 ) -> Result<(), S3Error> {
-    response.header("Last-Modified", date::imf_fixdate(object.modified));
+    response.header("Last-Modified", date::imf_fixdate(object.modified()));
     response.header("ETag", format!("\"{}\"", object.attributes.etag));
     response.header("Accept-Ranges", "bytes");
     write_kept(response, &object.attributes.headers, request, is_anonymous)

@@ -48,14 +48,14 @@ pub enum Selection {
 pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> Result<Outcome<H>, S3Error> {
     let bucket = service.bucket(request)?;
     version::check_read(request)?;
-    let object = service.engine().get(bucket.id, request.key.as_bytes()).await?;
-    let object = object.ok_or_else(|| S3Error::no_such_key(&request.key))?;
-    match Preconditions::of_read(request).judge(&object.attributes.etag, object.modified) {
+    let object = service.engine().get(bucket.id, request.key.as_bytes(), None).await?;
+    let object = object.found().ok_or_else(|| S3Error::no_such_key(&request.key))?;
+    match Preconditions::of_read(request).judge(&object.attributes.etag, object.modified()) {
         Verdict::Proceed => {}
         Verdict::Failed(header) => return Err(S3Error::precondition_failed(header)),
         Verdict::NotModified => return Ok(Outcome::NotModified(not_modified(&object))),
     }
-    let shape = Shape { bytes: object.bytes, modified: object.modified, parts: &object.parts };
+    let shape = Shape { bytes: object.bytes, modified: object.modified(), parts: &object.parts };
     let etag = object.attributes.etag.to_string();
     let selection = select(request, &shape, &etag)?;
     Ok(Outcome::Proceed(Reading { object, selection }))
@@ -64,7 +64,7 @@ pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> R
 /// RFC 9110, section 15.4.5, names the headers of a 304.
 fn not_modified<H: Host>(object: &Object<H>) -> Response {
     let mut response = Response::new(304);
-    response.header("Last-Modified", date::imf_fixdate(object.modified));
+    response.header("Last-Modified", date::imf_fixdate(object.modified()));
     response.header("ETag", format!("\"{}\"", object.attributes.etag));
     for (name, value) in &object.attributes.headers {
         if name == "cache-control" || name == "expires" {

@@ -141,10 +141,10 @@ impl<H: Host> S3Service<H> {
         request.check_copy_source(&source.bucket, &source.key)?;
         let bucket = self.bucket_named(&source.bucket)?;
         self.check_owner(request, "x-amz-source-expected-bucket-owner")?;
-        let object = self.engine.get(bucket.id, source.key.as_bytes()).await?;
-        let object = object.ok_or_else(|| S3Error::no_such_key(&source.key))?;
+        let object = self.engine.get(bucket.id, source.key.as_bytes(), None).await?;
+        let object = object.found().ok_or_else(|| S3Error::no_such_key(&source.key))?;
         let conditions = Preconditions::of_copy_source(request);
-        match conditions.judge(&object.attributes.etag, object.modified) {
+        match conditions.judge(&object.attributes.etag, object.modified()) {
             Verdict::Failed(header) => Err(S3Error::precondition_failed(header)),
             Verdict::Proceed | Verdict::NotModified => Ok((source, object)),
         }

@@ -191,15 +191,16 @@ async fn write_entries<H: Host>(engine: &Engine<H>, image: &mut Image<H::Disk>) 
         let next = next_bucket(&index.borrow(), after);
         let Some(bucket) = next else { break };
         after = next;
-        let mut key: Option<Box<[u8]>> = None;
+        let mut at: Option<Place> = None;
         loop {
-            let (count, last) = encode_objects(&index.borrow(), bucket, key.as_deref(), &mut out);
+            let after = at.as_ref().map(|(key, sequence)| (&**key, *sequence));
+            let (count, last) = encode_versions(&index.borrow(), bucket, after, &mut out);
             entries += count;
             if out.len() >= BUFFER_BYTES {
                 image.chunk(&mut out).await?;
             }
             let Some(last) = last else { break };
-            key = Some(last);
+            at = Some(last);
             engine.host().yield_now().await;
         }
         let mut upload = None;
@@ -267,21 +268,30 @@ fn next_bucket(index: &Index, after: Option<BucketId>) -> Option<BucketId> {
     index.buckets.range((from, Bound::Unbounded)).next().map(|(id, _)| *id)
 }
 
-/// Encodes the next objects of a bucket; returns how many, and the last key if there may be more.
-fn encode_objects(
+/// Key and sequence of a version.
+type Place = (Box<[u8]>, u64);
+
+/// Encodes the next versions of a bucket; returns how many, and the place of the last if there may be more.
+///
+/// They are walked in one order, whichever of them are current. So a version that becomes current, or ceases
+/// to be, while the image is written is not missed.
+fn encode_versions(
     index: &Index,
     bucket: BucketId,
-    after: Option<&[u8]>,
+    after: Option<(&[u8], u64)>,
     out: &mut Vec<u8>,
-) -> (u64, Option<Box<[u8]>>) {
+) -> (u64, Option<Place>) {
     let Some(shard) = index.buckets.get(&bucket) else { return (0, None) };
-    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let walk = match after {
+        None => shard.walk(Bound::Unbounded),
+        Some((key, sequence)) => shard.walk_after(key, sequence),
+    };
     let mut count = 0;
-    for (key, entry) in shard.objects.range::<[u8], _>((from, Bound::Unbounded)) {
+    for (key, entry) in walk {
         encode_object_entry(bucket, key, entry, out);
         count += 1;
         if count == WALK_STEP_ENTRIES as u64 || out.len() >= BUFFER_BYTES {
-            return (count, Some(key.clone()));
+            return (count, Some((key.into(), entry.sequence)));
         }
     }
     (count, None)

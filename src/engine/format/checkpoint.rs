@@ -6,7 +6,7 @@ use super::Location;
 use super::codec::{Decoder, Encode, Malformed};
 use super::record::*;
 use crate::base::limits::BLOCK_BYTES;
-use crate::engine::index::{Entry, EntryPayload, PartEntry, UploadEntry};
+use crate::engine::index::{ChecksumCode, Entry, EntryFlags, EntryPayload, PartEntry, UploadEntry};
 use crate::engine::log::LogPosition;
 use crate::engine::types::{Bucket, BucketId};
 
@@ -148,10 +148,10 @@ pub fn encode_object_entry(bucket: BucketId, key: &[u8], entry: &Entry, out: &mu
     out.u64(bucket);
     out.short_bytes(key);
     out.u64(entry.bytes);
-    out.u64(entry.modified);
+    out.u64(entry.sequence);
+    out.u8(entry.flags.code());
     encode_etag(&entry.etag, out);
     out.u8(entry.checksum.0);
-    out.u8(entry.checksum.1);
     encode_location(entry.location, out);
     match &entry.payload {
         EntryPayload::Inline => out.u8(0),
@@ -208,9 +208,10 @@ fn decode_object(from: &mut Decoder<'_>) -> Result<CheckpointEntry, Malformed> {
     let key = decode_key(from)?.into_boxed_slice();
     let entry = Entry {
         bytes: from.u64()?,
-        modified: from.u64()?,
+        sequence: from.u64()?,
+        flags: EntryFlags::from_code(from.u8()?).ok_or(Malformed)?,
         etag: decode_etag(from)?,
-        checksum: (from.u8()?, from.u8()?),
+        checksum: ChecksumCode(from.u8()?),
         location: decode_location(from)?,
         payload: match from.u8()? {
             0 => EntryPayload::Inline,

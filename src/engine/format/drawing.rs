@@ -10,9 +10,10 @@ use super::{ExtentId, Location, Slice};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::base::limits::BLOCK_BYTES;
-use crate::engine::index::{Entry, EntryPayload, PartEntry, UploadEntry};
+use crate::engine::index::{ChecksumCode, Entry, EntryFlags, EntryPayload, PartEntry, UploadEntry};
 use crate::engine::log::LogPosition;
-use crate::engine::types::{Attributes, Bucket, ObjectPart, Part, Upload, Versioning};
+use crate::engine::types::{Attributes, Bucket, ObjectPart, Part, Upload};
+use crate::engine::version::{Lock, Retention, RetentionMode, VersionId, Versioning};
 
 const NODE: [u8; 16] = *b"0123456789abcdef";
 
@@ -67,7 +68,7 @@ fn the_superblock_is_drawn() {
     let superblock = Superblock { node: NODE, drive: 1, drives: 2, epoch: 3, generation: 4, cores: 5 };
     let drawn = Drawing::default()
         .at(0, b"RINGCASK")
-        .at(8, u32(1))
+        .at(8, u32(2))
         .at(12, NODE)
         .at(28, u32(1))
         .at(32, u32(2))
@@ -268,27 +269,30 @@ fn the_record_of_an_object_is_drawn() {
     let (checksum, drawn_checksum) = parts::checksum();
     let (headers, drawn_headers) = parts::headers();
     let (slices, drawn_slices) = parts::slices();
-    let attributes = Attributes { etag, checksum: Some(checksum.clone()), headers };
+    let lock =
+        Lock { retention: Some(Retention { mode: RetentionMode::Compliance, until: 13 }), legal_hold: true };
+    let attributes = Attributes { etag, checksum: Some(checksum.clone()), headers, lock };
     let put = ObjectPut {
         bucket: 9,
         key: b"key".to_vec(),
-        modified: 12,
+        sequence: 12,
+        is_null: true,
         bytes: 5,
         attributes,
         parts: vec![ObjectPart { number: 6, bytes: 5, checksum: Some(checksum), note: b"n".to_vec() }],
         upload: Some(NODE),
         payload: StoredPayload::Slices(slices),
     };
-    let begin = || Drawing::default().at(0, u64(9)).at(8, u16(3)).at(10, b"key").then(u64(0)).then(u64(12));
+    let begin = || Drawing::default().at(0, u64(9)).at(8, u16(3)).at(10, b"key").then(u64(12)).then(u8(1));
     let drawn = begin().then(u64(5)).then(&drawn_etag).then(&drawn_checksum).then(&drawn_headers);
-    let drawn = drawn.then(u8(1)).then(NODE);
+    let drawn = drawn.then(u8(0x82)).then(u64(13)).then(u8(1)).then(NODE);
     let drawn = drawn.then(u32(1)).then(u16(6)).then(u64(5)).then(drawn_checksum).then(u8(1)).then(b"n");
     assert_drawn(&Record::ObjectPut(put.clone()), 1, drawn.then(u8(1)).then(drawn_slices));
 
-    let attributes = Attributes { etag, checksum: None, headers: Vec::new() };
+    let attributes = Attributes { etag, checksum: None, headers: Vec::new(), lock: Lock::default() };
     let payload = StoredPayload::Inline(Bytes::from_static(b"bytes"));
     let small = ObjectPut { attributes, parts: Vec::new(), upload: None, payload, ..put };
-    let drawn = begin().then(u64(5)).then(drawn_etag).then(u8(0)).then(u32(0));
+    let drawn = begin().then(u64(5)).then(drawn_etag).then(u8(0)).then(u32(0)).then(u8(0));
     let drawn = drawn.then(u8(0)).then(u32(0)).then(u8(0));
     assert_eq!(Record::ObjectPut(small.clone()).encode().payload, b"bytes"[..]);
     assert_drawn(&Record::ObjectPut(small), 1, drawn);
@@ -298,7 +302,12 @@ fn the_record_of_an_object_is_drawn() {
 fn the_other_records_are_drawn() {
     let key = b"key".to_vec();
     let begin = || Drawing::default().at(0, u64(9)).at(8, u16(3)).at(10, b"key");
-    assert_drawn(&Record::ObjectDeleted { bucket: 9, key: key.clone() }, 2, begin().then(u64(0)));
+    for (version, drawn) in [(VersionId::Null, u64(0)), (VersionId::Numbered(5), u64(5))] {
+        let record = Record::VersionDeleted { bucket: 9, key: key.clone(), version };
+        assert_drawn(&record, 2, begin().then(drawn));
+    }
+    let marker = DeleteMarkerPut { bucket: 9, key: key.clone(), sequence: 12, is_null: true };
+    assert_drawn(&Record::DeleteMarkerPut(marker), 8, begin().then(u64(12)).then(u8(1)));
     let (bucket, drawn) = parts::bucket();
     assert_drawn(&Record::BucketPut(bucket), 3, Drawing::default().then(drawn));
     assert_drawn(&Record::BucketDeleted { id: 9 }, 4, Drawing::default().at(0, u64(9)));
@@ -325,12 +334,20 @@ fn the_entries_of_a_checkpoint_are_drawn() {
 
     let ((etag, drawn_etag), (slices, drawn_slices)) = (parts::etag(), parts::slices());
     let begin = || Drawing::default().at(0, u8(2)).at(1, u64(9)).at(9, u16(3)).at(11, b"key");
-    let begin = || begin().then(u64(5)).then(u64(12)).then(&drawn_etag).then(u8(3)).then(u8(1));
+    let begin = || begin().then(u64(5)).then(u64(12)).then(u8(5)).then(&drawn_etag).then(u8(0x13));
     for (payload, drawn) in [
         (EntryPayload::Inline, u8(0).to_vec()),
         (EntryPayload::of_slices(slices.clone()), [&u8(1)[..], &drawn_slices].concat()),
     ] {
-        let entry = Entry { bytes: 5, modified: 12, etag, checksum: (3, 1), location, payload };
+        let entry = Entry {
+            bytes: 5,
+            sequence: 12,
+            etag,
+            checksum: ChecksumCode(0x13),
+            flags: EntryFlags::new(true, false, true),
+            location,
+            payload,
+        };
         let mut out = Vec::new();
         encode_object_entry(9, b"key", &entry, &mut out);
         assert_eq!(out, begin().then(&drawn_location).then(drawn).0);
@@ -358,9 +375,15 @@ fn an_object_of_many_parts_without_bytes_and_checksums_can_be_read() {
     let record = Record::ObjectPut(ObjectPut {
         bucket: 9,
         key: b"key".to_vec(),
-        modified: 12,
+        sequence: 12,
+        is_null: false,
         bytes: 0,
-        attributes: Attributes { etag: parts::etag().0, checksum: None, headers: Vec::new() },
+        attributes: Attributes {
+            etag: parts::etag().0,
+            checksum: None,
+            headers: Vec::new(),
+            lock: Lock::default(),
+        },
         parts: (1..=100).map(part).collect(),
         upload: Some(NODE),
         payload: StoredPayload::Slices(Vec::new()),

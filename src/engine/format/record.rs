@@ -10,9 +10,8 @@ use super::{SLICE_BYTES, Slice};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::base::limits::{INLINE_BYTES_MAX, KEY_BYTES_MAX, RECORD_META_BYTES_MAX};
-use crate::engine::types::{
-    Attributes, Bucket, BucketId, Headers, ObjectPart, Part, Upload, UploadId, Versioning,
-};
+use crate::engine::types::{Attributes, Bucket, BucketId, Headers, ObjectPart, Part, Upload, UploadId};
+use crate::engine::version::{Lock, Retention, RetentionMode, VersionId, Versioning, modified_of};
 use crate::io::TimestampMs;
 
 /// Bytes of a record's header.
@@ -111,9 +110,11 @@ impl StoredPayload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     ObjectPut(ObjectPut),
-    ObjectDeleted {
+    /// A version is gone; of a key without versions, the object.
+    VersionDeleted {
         bucket: BucketId,
         key: Vec<u8>,
+        version: VersionId,
     },
     /// A bucket was made or its settings changed.
     BucketPut(Bucket),
@@ -138,20 +139,63 @@ pub enum Record {
         key: Vec<u8>,
         id: UploadId,
     },
+    DeleteMarkerPut(DeleteMarkerPut),
 }
 
-/// An object became current.
+/// A version of a key was made, or what is stored about it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectPut {
     pub bucket: BucketId,
     pub key: Vec<u8>,
-    pub modified: TimestampMs,
+    /// Its place among the versions of the key, and when it was made: see [`modified_of`].
+    pub sequence: u64,
+    /// Whether it is the null version, which replaces the one before.
+    pub is_null: bool,
+    /// Bytes that a client sees; what is stored of an encrypted object is longer.
     pub bytes: u64,
     pub attributes: Attributes,
     pub parts: Vec<ObjectPart>,
     /// The multipart upload that this completes.
     pub upload: Option<UploadId>,
     pub payload: StoredPayload,
+}
+
+impl ObjectPut {
+    /// The name of the version.
+    pub fn version(&self) -> VersionId {
+        version_of(self.sequence, self.is_null)
+    }
+
+    /// When the version was made.
+    pub fn modified(&self) -> TimestampMs {
+        modified_of(self.sequence)
+    }
+
+    /// Bytes as they are stored: more than [`ObjectPut::bytes`] if they are encrypted.
+    pub fn stored_bytes(&self) -> u64 {
+        self.payload.bytes()
+    }
+}
+
+/// A deletion that left the versions of its key became the newest of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteMarkerPut {
+    pub bucket: BucketId,
+    pub key: Vec<u8>,
+    pub sequence: u64,
+    pub is_null: bool,
+}
+
+impl DeleteMarkerPut {
+    /// The name of the version.
+    pub fn version(&self) -> VersionId {
+        version_of(self.sequence, self.is_null)
+    }
+}
+
+/// The name of the version with a sequence.
+pub fn version_of(sequence: u64, is_null: bool) -> VersionId {
+    if is_null { VersionId::Null } else { VersionId::Numbered(sequence) }
 }
 
 /// A part of an upload was stored.
@@ -165,12 +209,13 @@ pub struct PartPut {
 }
 
 const KIND_OBJECT_PUT: u8 = 1;
-const KIND_OBJECT_DELETED: u8 = 2;
+const KIND_VERSION_DELETED: u8 = 2;
 const KIND_BUCKET_PUT: u8 = 3;
 const KIND_BUCKET_DELETED: u8 = 4;
 const KIND_UPLOAD_CREATED: u8 = 5;
 const KIND_PART_PUT: u8 = 6;
 const KIND_UPLOAD_ABORTED: u8 = 7;
+const KIND_DELETE_MARKER_PUT: u8 = 8;
 const KIND_CONFIG_PUT: u8 = 9;
 const KIND_CONFIG_DELETED: u8 = 10;
 
@@ -201,11 +246,14 @@ impl Record {
                 }
                 KIND_OBJECT_PUT
             }
-            Self::ObjectDeleted { bucket, key } => {
+            Self::VersionDeleted { bucket, key, version } => {
                 meta.u64(*bucket);
                 meta.short_bytes(key);
-                meta.u64(VERSION_NULL);
-                KIND_OBJECT_DELETED
+                meta.u64(match version {
+                    VersionId::Null => VERSION_NULL,
+                    VersionId::Numbered(sequence) => *sequence,
+                });
+                KIND_VERSION_DELETED
             }
             Self::BucketPut(bucket) => {
                 encode_bucket(bucket, &mut meta);
@@ -242,6 +290,13 @@ impl Record {
                 meta.extend_from_slice(id);
                 KIND_UPLOAD_ABORTED
             }
+            Self::DeleteMarkerPut(put) => {
+                meta.u64(put.bucket);
+                meta.short_bytes(&put.key);
+                meta.u64(put.sequence);
+                meta.u8(u8::from(put.is_null));
+                KIND_DELETE_MARKER_PUT
+            }
         };
         EncodedRecord { header: RecordHeader::of(kind, &meta, &payload), meta, payload }
     }
@@ -251,11 +306,14 @@ impl Record {
         let mut from = Decoder::new(meta);
         let record = match kind {
             KIND_OBJECT_PUT => Self::ObjectPut(ObjectPut::decode(&mut from, payload)?),
-            KIND_OBJECT_DELETED => {
-                let record = Self::ObjectDeleted { bucket: from.u64()?, key: decode_key(&mut from)? };
-                from.u64()?;
-                record
-            }
+            KIND_VERSION_DELETED => Self::VersionDeleted {
+                bucket: from.u64()?,
+                key: decode_key(&mut from)?,
+                version: match from.u64()? {
+                    VERSION_NULL => VersionId::Null,
+                    sequence => VersionId::Numbered(sequence),
+                },
+            },
             KIND_BUCKET_PUT => Self::BucketPut(decode_bucket(&mut from)?),
             KIND_BUCKET_DELETED => Self::BucketDeleted { id: from.u64()? },
             KIND_CONFIG_PUT => {
@@ -276,6 +334,12 @@ impl Record {
             KIND_UPLOAD_ABORTED => {
                 Self::UploadAborted { bucket: from.u64()?, key: decode_key(&mut from)?, id: from.array()? }
             }
+            KIND_DELETE_MARKER_PUT => Self::DeleteMarkerPut(DeleteMarkerPut {
+                bucket: from.u64()?,
+                key: decode_key(&mut from)?,
+                sequence: from.u64()?,
+                is_null: decode_bool(&mut from)?,
+            }),
             _ => return Err(Malformed),
         };
         if from.is_empty() { Ok(record) } else { Err(Malformed) }
@@ -286,9 +350,10 @@ impl Record {
     pub fn key(&self) -> Option<(BucketId, &[u8])> {
         match self {
             Self::ObjectPut(put) => Some((put.bucket, &put.key)),
-            Self::ObjectDeleted { bucket, key } | Self::UploadAborted { bucket, key, .. } => {
+            Self::VersionDeleted { bucket, key, .. } | Self::UploadAborted { bucket, key, .. } => {
                 Some((*bucket, key))
             }
+            Self::DeleteMarkerPut(put) => Some((put.bucket, &put.key)),
             Self::UploadCreated { bucket, upload } => Some((*bucket, &upload.key)),
             Self::PartPut(put) => Some((put.bucket, &put.key)),
             Self::BucketPut(_) | Self::BucketDeleted { .. } => None,
@@ -300,24 +365,20 @@ impl Record {
 /// Encoded length of an object's part without a checksum.
 const OBJECT_PART_BYTES_MIN: usize = 2 + 8 + 1 + 1;
 
-/// The version id of objects in buckets without versioning; others are not written yet.
+/// Stands for the null version where a deletion names a version; no version has this sequence.
 const VERSION_NULL: u64 = 0;
 
 impl ObjectPut {
-    /// Bytes as they are stored: more than [`ObjectPut::bytes`] if they are encrypted.
-    pub fn stored_bytes(&self) -> u64 {
-        self.payload.bytes()
-    }
-
     fn encode(&self, out: &mut Vec<u8>) {
         out.u64(self.bucket);
         out.short_bytes(&self.key);
-        out.u64(VERSION_NULL);
-        out.u64(self.modified);
+        out.u64(self.sequence);
+        out.u8(u8::from(self.is_null));
         out.u64(self.bytes);
         encode_etag(&self.attributes.etag, out);
         encode_checksum(self.attributes.checksum.as_ref(), out);
         encode_headers(&self.attributes.headers, out);
+        encode_lock(&self.attributes.lock, out);
         match &self.upload {
             Some(id) => {
                 out.u8(1);
@@ -344,13 +405,14 @@ impl ObjectPut {
     fn decode(from: &mut Decoder<'_>, payload: Bytes) -> Result<Self, Malformed> {
         let bucket = from.u64()?;
         let key = decode_key(from)?;
-        from.u64()?;
-        let modified = from.u64()?;
+        let sequence = from.u64()?;
+        let is_null = decode_bool(from)?;
         let bytes = from.u64()?;
         let attributes = Attributes {
             etag: decode_etag(from)?,
             checksum: decode_checksum(from)?,
             headers: decode_headers(from)?,
+            lock: decode_lock(from)?,
         };
         let upload = match from.u8()? {
             0 => None,
@@ -372,8 +434,39 @@ impl ObjectPut {
             1 => StoredPayload::Slices(decode_slices(from)?),
             _ => return Err(Malformed),
         };
-        Ok(Self { bucket, key, modified, bytes, attributes, parts, upload, payload })
+        Ok(Self { bucket, key, sequence, is_null, bytes, attributes, parts, upload, payload })
     }
+}
+
+fn decode_bool(from: &mut Decoder<'_>) -> Result<bool, Malformed> {
+    match from.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed),
+    }
+}
+
+/// The bit of a legal hold; the bits below are the mode of a retention.
+const LOCK_LEGAL_HOLD: u8 = 0x80;
+
+fn encode_lock(lock: &Lock, out: &mut Vec<u8>) {
+    let mode = lock.retention.map_or(0, |retention| retention.mode as u8);
+    out.u8(mode | if lock.legal_hold { LOCK_LEGAL_HOLD } else { 0 });
+    if let Some(retention) = lock.retention {
+        out.u64(retention.until);
+    }
+}
+
+fn decode_lock(from: &mut Decoder<'_>) -> Result<Lock, Malformed> {
+    let code = from.u8()?;
+    let retention = match code & !LOCK_LEGAL_HOLD {
+        0 => None,
+        mode => {
+            let mode = RetentionMode::from_code(mode).ok_or(Malformed)?;
+            Some(Retention { mode, until: from.u64()? })
+        }
+    };
+    Ok(Lock { retention, legal_hold: code & LOCK_LEGAL_HOLD != 0 })
 }
 
 pub(in crate::engine) fn decode_key(from: &mut Decoder<'_>) -> Result<Vec<u8>, Malformed> {
@@ -493,11 +586,7 @@ pub(in crate::engine) fn encode_bucket(bucket: &Bucket, out: &mut Vec<u8>) {
     out.u64(bucket.id);
     out.short_bytes(bucket.name.as_bytes());
     out.u64(bucket.created);
-    out.u8(match bucket.versioning {
-        Versioning::Unversioned => 0,
-        Versioning::Enabled => 1,
-        Versioning::Suspended => 2,
-    });
+    out.u8(bucket.versioning as u8);
     out.u32(bucket.settings.len() as u32);
     for (name, value) in &bucket.settings {
         out.short_bytes(name.as_bytes());
@@ -507,12 +596,7 @@ pub(in crate::engine) fn encode_bucket(bucket: &Bucket, out: &mut Vec<u8>) {
 
 pub(in crate::engine) fn decode_bucket(from: &mut Decoder<'_>) -> Result<Bucket, Malformed> {
     let (id, name, created) = (from.u64()?, from.string()?, from.u64()?);
-    let versioning = match from.u8()? {
-        0 => Versioning::Unversioned,
-        1 => Versioning::Enabled,
-        2 => Versioning::Suspended,
-        _ => return Err(Malformed),
-    };
+    let versioning = Versioning::from_code(from.u8()?).ok_or(Malformed)?;
     let count = from.count(6)?;
     let mut settings = BTreeMap::new();
     for _ in 0..count {
@@ -563,6 +647,13 @@ mod tests {
         proptest::collection::vec(("[a-z-]{1,9}", proptest::collection::vec(any::<u8>(), 0..9)), 0..4)
     }
 
+    fn lock() -> impl Strategy<Value = Lock> {
+        let mode = prop_oneof![Just(RetentionMode::Governance), Just(RetentionMode::Compliance)];
+        let retention = (mode, any::<u64>()).prop_map(|(mode, until)| Retention { mode, until });
+        (proptest::option::of(retention), any::<bool>())
+            .prop_map(|(retention, legal_hold)| Lock { retention, legal_hold })
+    }
+
     fn etag() -> impl Strategy<Value = ETag> {
         (any::<[u8; 16]>(), any::<u16>()).prop_map(|(digest, parts)| ETag { digest, parts })
     }
@@ -577,23 +668,34 @@ mod tests {
                 .prop_map(|bytes| StoredPayload::Inline(bytes.into())),
             slices().prop_map(StoredPayload::Slices),
         ];
-        let put =
-            (key(), any::<[u64; 2]>(), etag(), checksum(), headers(), any::<Option<UploadId>>(), payload);
-        let put = put.prop_map(|(key, [bucket, modified], etag, checksum, headers, upload, payload)| {
-            let parts =
-                vec![ObjectPart { number: 3, bytes: 7, checksum: checksum.clone(), note: vec![1, 2] }];
-            let attributes = Attributes { etag, checksum, headers };
-            Record::ObjectPut(ObjectPut {
-                bucket,
-                key,
-                modified,
-                bytes: payload.bytes(),
-                attributes,
-                parts,
-                upload,
-                payload,
-            })
-        });
+        let put = (
+            key(),
+            any::<[u64; 3]>(),
+            etag(),
+            checksum(),
+            headers(),
+            lock(),
+            any::<Option<UploadId>>(),
+            payload,
+        );
+        let put = put.prop_map(
+            |(key, [bucket, sequence, bytes], etag, checksum, headers, lock, upload, payload)| {
+                let parts =
+                    vec![ObjectPart { number: 3, bytes: 7, checksum: checksum.clone(), note: vec![1, 2] }];
+                let attributes = Attributes { etag, checksum, headers, lock };
+                Record::ObjectPut(ObjectPut {
+                    bucket,
+                    key,
+                    sequence,
+                    is_null: sequence % 2 == 0,
+                    bytes,
+                    attributes,
+                    parts,
+                    upload,
+                    payload,
+                })
+            },
+        );
         let part = (key(), any::<UploadId>(), etag(), checksum(), slices());
         let part = part.prop_map(|(key, upload, etag, checksum, slices)| {
             let part = Part { number: 9, bytes: 8, etag, checksum, modified: 5, note: vec![3] };
@@ -602,7 +704,12 @@ mod tests {
         let upload = (key(), any::<UploadId>(), headers()).prop_map(|(key, id, headers)| {
             Record::UploadCreated { bucket: 4, upload: Upload { key, id, initiated: 6, headers } }
         });
-        let deleted = key().prop_map(|key| Record::ObjectDeleted { bucket: 1, key });
+        let version = prop_oneof![Just(VersionId::Null), (1..u64::MAX).prop_map(VersionId::Numbered)];
+        let deleted =
+            (key(), version).prop_map(|(key, version)| Record::VersionDeleted { bucket: 1, key, version });
+        let marker = (key(), any::<u64>(), any::<bool>()).prop_map(|(key, sequence, is_null)| {
+            Record::DeleteMarkerPut(DeleteMarkerPut { bucket: 3, key, sequence, is_null })
+        });
         let aborted =
             (key(), any::<UploadId>()).prop_map(|(key, id)| Record::UploadAborted { bucket: 2, key, id });
         let bucket = "[a-z]{3,9}".prop_map(|name| {
@@ -613,7 +720,7 @@ mod tests {
         let config = ("[a-z/]{1,9}", proptest::collection::vec(any::<u8>(), 0..9))
             .prop_map(|(name, value)| Record::ConfigPut { name, value: value.into() });
         let config_gone = "[a-z/]{1,9}".prop_map(|name| Record::ConfigDeleted { name });
-        prop_oneof![put, part, upload, deleted, aborted, bucket, gone, config, config_gone]
+        prop_oneof![put, part, upload, deleted, marker, aborted, bucket, gone, config, config_gone]
     }
 
     proptest! {

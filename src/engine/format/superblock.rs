@@ -6,7 +6,7 @@ use crate::base::limits::BLOCK_BYTES;
 const MAGIC: &[u8; 8] = b"RINGCASK";
 
 /// Version of everything on disk. A node refuses other versions.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Contents of the superblock.
 #[derive(Clone, Debug, PartialEq, Eq)]

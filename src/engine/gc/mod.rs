@@ -221,7 +221,7 @@ impl<H: Host> Engine<H> {
         }
         let live = self.inner.index.borrow().is_live(record, scanned.location);
         let hides = match record {
-            Record::ObjectDeleted { .. }
+            Record::VersionDeleted { .. }
             | Record::UploadAborted { .. }
             | Record::BucketDeleted { .. }
             | Record::ConfigDeleted { .. } => live,
@@ -281,7 +281,7 @@ impl<H: Host> Engine<H> {
             Record::UploadAborted { id, .. } => super::shard::lock_of_upload(*id),
             Record::BucketPut(_) | Record::BucketDeleted { .. } => super::buckets::TABLE_LOCK,
             Record::ConfigPut { .. } | Record::ConfigDeleted { .. } => super::config::CONFIG_LOCK,
-            Record::ObjectPut(_) | Record::ObjectDeleted { .. } => {
+            Record::ObjectPut(_) | Record::VersionDeleted { .. } | Record::DeleteMarkerPut(_) => {
                 let (bucket, key) = owned.record.key().expect("records of objects have a key");
                 hash_of(bucket, key)
             }

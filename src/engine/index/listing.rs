@@ -3,8 +3,10 @@
 
 use std::ops::Bound;
 
-use super::{BucketIndex, Entry};
+use super::Entry;
+use super::bucket::{BucketIndex, Walk};
 use crate::engine::types::{ListQuery, ListedObject, Upload, UploadId, UploadQuery};
+use crate::engine::version::{ListedVersion, VersionId, VersionQuery};
 
 /// A row of a shard's page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,63 @@ impl BucketIndex {
                 None => return ShardPage { rows, more: false },
             }
         }
+    }
+
+    /// Versions and common prefixes of the query, at most `query.count_max` rows.
+    pub fn list_versions(&self, query: &VersionQuery) -> ShardPage<ListedVersion> {
+        let fold = Fold { prefix: &query.prefix, delimiter: &query.delimiter };
+        let Some(mut walk) = self.versions_after(query, &fold) else {
+            return ShardPage { rows: Vec::new(), more: false };
+        };
+        let mut rows = Vec::new();
+        let mut key_before: Option<&[u8]> = None;
+        loop {
+            let mut seek = None;
+            for (key, entry) in walk {
+                if !key.starts_with(&query.prefix) {
+                    break;
+                }
+                if rows.len() == query.count_max {
+                    return ShardPage { rows, more: true };
+                }
+                if let Some(common) = fold.common_prefix(key) {
+                    rows.push(Row::CommonPrefix(common.to_vec()));
+                    seek = successor(common);
+                    break;
+                }
+                // The walk may have begun in the midst of a key's versions.
+                let is_latest = key_before != Some(key)
+                    && (*key != *query.key_after
+                        || self.newest(key).is_some_and(|newest| newest.sequence == entry.sequence));
+                rows.push(Row::Item(listed_version(key, entry, is_latest)));
+                key_before = Some(key);
+            }
+            match seek {
+                Some(next) => walk = self.walk(Bound::Included(&next)),
+                None => return ShardPage { rows, more: false },
+            }
+        }
+    }
+
+    /// The versions after the query's markers; `None` if nothing can follow.
+    fn versions_after(&self, query: &VersionQuery, fold: &Fold<'_>) -> Option<Walk<'_>> {
+        if let Some(version) = query.version_after
+            && query.key_after >= query.prefix
+        {
+            let key = &*query.key_after;
+            let sequence = match version {
+                VersionId::Numbered(sequence) => Some(sequence),
+                VersionId::Null => self.version(key, version).map(|entry| entry.sequence),
+            };
+            return Some(match sequence {
+                Some(sequence) => self.walk_after(key, sequence),
+                // It was removed since the page that ended with it, and its place is not known any more:
+                // rather versions twice than not at all.
+                None => self.walk(Bound::Included(key)),
+            });
+        }
+        let from = fold.start(&query.key_after)?;
+        Some(self.walk(borrowed(&from)))
     }
 
     /// Uploads in progress and common prefixes of the query, at most `query.count_max` rows.
@@ -112,8 +171,21 @@ pub(super) fn listed(key: &[u8], entry: &Entry) -> ListedObject {
         key: key.to_vec(),
         bytes: entry.bytes,
         etag: entry.etag,
-        modified: entry.modified,
-        checksum: entry.checksum_names(),
+        modified: entry.modified(),
+        checksum: entry.checksum.names(),
+    }
+}
+
+fn listed_version(key: &[u8], entry: &Entry, is_latest: bool) -> ListedVersion {
+    ListedVersion {
+        key: key.to_vec(),
+        version: entry.version(),
+        is_latest,
+        is_delete_marker: entry.is_delete_marker(),
+        bytes: entry.bytes,
+        etag: entry.etag,
+        sequence: entry.sequence,
+        checksum: entry.checksum.names(),
     }
 }
 

@@ -4,28 +4,73 @@
 //! recovery replays. Applying a record twice, or on an index that already knows later records of other keys,
 //! changes nothing more: checkpoints are written while the index changes and rely on it.
 
+mod bucket;
 pub mod listing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::format::record::{ObjectPut, PartPut, Record, StoredPayload};
+use super::format::record::{DeleteMarkerPut, ObjectPut, PartPut, Record, StoredPayload, version_of};
 use super::format::{Location, SegmentId, Slice};
 use super::types::{Bucket, BucketId, Condition, ETagMatch, EngineError, Part, Upload, UploadId, Usage};
-use crate::base::checksum::{ChecksumAlgorithm, ChecksumKind};
+use super::version::{VersionId, modified_of};
+use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::io::TimestampMs;
+
+pub use bucket::BucketIndex;
 
 /// What HEAD, LIST and the start of GET need of an object; the rest is in its log record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub bytes: u64,
-    pub modified: TimestampMs,
+    /// Its place among the versions of its key; see [`modified_of`].
+    pub sequence: u64,
     pub etag: ETag,
-    /// Algorithm and kind of the checksum, as on disk; 0, 0 for none.
-    pub checksum: (u8, u8),
+    pub checksum: ChecksumCode,
+    pub flags: EntryFlags,
     pub location: Location,
     pub payload: EntryPayload,
+}
+
+/// What kind of version an entry is, in the bits that stand on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EntryFlags(u8);
+
+impl EntryFlags {
+    const NULL: u8 = 1;
+    const DELETE_MARKER: u8 = 2;
+    /// It has a retention or a legal hold, perhaps one whose time is over: the record says more.
+    const LOCKED: u8 = 4;
+
+    pub fn new(is_null: bool, is_delete_marker: bool, is_locked: bool) -> Self {
+        let bit = |is: bool, bit| if is { bit } else { 0 };
+        let kind = bit(is_null, Self::NULL) | bit(is_delete_marker, Self::DELETE_MARKER);
+        Self(kind | bit(is_locked, Self::LOCKED))
+    }
+
+    pub fn code(self) -> u8 {
+        self.0
+    }
+
+    /// Reads the number on disk.
+    pub fn from_code(code: u8) -> Option<Self> {
+        (code <= Self::NULL | Self::DELETE_MARKER | Self::LOCKED).then_some(Self(code))
+    }
+}
+
+/// Algorithm and kind of a checksum in one byte, as on disk; 0 for none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChecksumCode(pub u8);
+
+impl ChecksumCode {
+    pub fn of(checksum: Option<&Checksum>) -> Self {
+        Self(checksum.map_or(0, |it| it.algorithm as u8 | (it.kind as u8) << 4))
+    }
+
+    pub fn names(self) -> Option<(ChecksumAlgorithm, ChecksumKind)> {
+        Some((ChecksumAlgorithm::from_code(self.0 & 0xf)?, ChecksumKind::from_code(self.0 >> 4)?))
+    }
 }
 
 /// Where an object's payload is.
@@ -56,9 +101,49 @@ impl EntryPayload {
 }
 
 impl Entry {
-    pub fn checksum_names(&self) -> Option<(ChecksumAlgorithm, ChecksumKind)> {
-        let (algorithm, kind) = self.checksum;
-        Some((ChecksumAlgorithm::from_code(algorithm)?, ChecksumKind::from_code(kind)?))
+    /// The name of the version.
+    pub fn version(&self) -> VersionId {
+        version_of(self.sequence, self.is_null())
+    }
+
+    pub fn modified(&self) -> TimestampMs {
+        modified_of(self.sequence)
+    }
+
+    pub fn is_null(&self) -> bool {
+        self.flags.0 & EntryFlags::NULL != 0
+    }
+
+    pub fn is_delete_marker(&self) -> bool {
+        self.flags.0 & EntryFlags::DELETE_MARKER != 0
+    }
+
+    pub fn is_locked(&self) -> bool {
+        self.flags.0 & EntryFlags::LOCKED != 0
+    }
+
+    /// Whether `condition` holds of this version, or of nothing being there.
+    pub fn check(entry: Option<&Self>, condition: &Condition) -> Result<(), EngineError> {
+        if condition.absent && entry.is_some() {
+            return Err(EngineError::ConditionFailed);
+        }
+        let demands = condition.matches.is_some()
+            || condition.size.is_some()
+            || condition.modified_seconds.is_some()
+            || condition.sequence.is_some();
+        if !demands {
+            return Ok(());
+        }
+        let entry = entry.ok_or(EngineError::ConditionOnMissing)?;
+        let etag_holds = match &condition.matches {
+            None | Some(ETagMatch::Any) => true,
+            Some(ETagMatch::OneOf(etags)) => etags.contains(&entry.etag),
+        };
+        let size_holds = condition.size.is_none_or(|bytes| bytes == entry.bytes);
+        let seconds = entry.modified() / 1000;
+        let time_holds = condition.modified_seconds.is_none_or(|wanted| wanted == seconds)
+            && condition.sequence.is_none_or(|wanted| wanted == entry.sequence);
+        if etag_holds && size_holds && time_holds { Ok(()) } else { Err(EngineError::ConditionFailed) }
     }
 }
 
@@ -78,14 +163,6 @@ pub struct PartEntry {
     pub location: Location,
 }
 
-/// A shard's share of a bucket.
-#[derive(Debug, Default)]
-pub struct BucketIndex {
-    pub objects: BTreeMap<Box<[u8]>, Entry>,
-    pub uploads: BTreeMap<(Vec<u8>, UploadId), UploadEntry>,
-    pub usage: Usage,
-}
-
 /// Everything a core owns.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -99,8 +176,18 @@ pub struct Index {
 }
 
 impl Index {
+    /// What is current under a key, unless that is a delete marker.
     pub fn object(&self, bucket: BucketId, key: &[u8]) -> Option<&Entry> {
         self.buckets.get(&bucket)?.objects.get(key)
+    }
+
+    /// The version of that name, or the newest one, which may be a delete marker.
+    pub fn version(&self, bucket: BucketId, key: &[u8], version: Option<VersionId>) -> Option<&Entry> {
+        let shard = self.buckets.get(&bucket)?;
+        match version {
+            Some(version) => shard.version(key, version),
+            None => shard.newest(key),
+        }
     }
 
     pub fn upload(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Option<&UploadEntry> {
@@ -108,7 +195,7 @@ impl Index {
     }
 
     pub fn usage(&self, bucket: BucketId) -> Usage {
-        self.buckets.get(&bucket).map(|shard| shard.usage).unwrap_or_default()
+        self.buckets.get(&bucket).map(BucketIndex::usage).unwrap_or_default()
     }
 
     /// Bytes of live records in all log segments.
@@ -116,33 +203,13 @@ impl Index {
         self.live.values().sum()
     }
 
-    /// Whether `condition` holds of what `key` holds now.
-    pub fn check(&self, bucket: BucketId, key: &[u8], condition: &Condition) -> Result<(), EngineError> {
-        let entry = self.object(bucket, key);
-        if condition.absent && entry.is_some() {
-            return Err(EngineError::ConditionFailed);
-        }
-        let demands =
-            condition.matches.is_some() || condition.size.is_some() || condition.modified_seconds.is_some();
-        if !demands {
-            return Ok(());
-        }
-        let entry = entry.ok_or(EngineError::ConditionOnMissing)?;
-        let etag_holds = match &condition.matches {
-            None | Some(ETagMatch::Any) => true,
-            Some(ETagMatch::OneOf(etags)) => etags.contains(&entry.etag),
-        };
-        let size_holds = condition.size.is_none_or(|bytes| bytes == entry.bytes);
-        let time_holds = condition.modified_seconds.is_none_or(|seconds| seconds == entry.modified / 1000);
-        if etag_holds && size_holds && time_holds { Ok(()) } else { Err(EngineError::ConditionFailed) }
-    }
-
     /// Applies a durable record that stands at `location`. Returns the slices that nothing of this shard
     /// refers to any more.
     pub fn apply(&mut self, record: Record, location: Location) -> Vec<Slice> {
         match record {
             Record::ObjectPut(put) => self.apply_put(put, location),
-            Record::ObjectDeleted { bucket, key } => self.apply_delete(bucket, &key),
+            Record::VersionDeleted { bucket, key, version } => self.apply_delete(bucket, &key, version),
+            Record::DeleteMarkerPut(put) => self.apply_marker(put, location),
             Record::BucketPut(bucket) => {
                 self.account(location);
                 if let Some((_, old)) = self.table.insert(bucket.id, (bucket, location)) {
@@ -194,12 +261,12 @@ impl Index {
             let used: Vec<u16> = put.parts.iter().map(|part| part.number).collect();
             released = self.remove_upload(put.bucket, &put.key, id, &used);
         }
-        let checksum = put.attributes.checksum.as_ref();
         let entry = Entry {
             bytes: put.bytes,
-            modified: put.modified,
+            sequence: put.sequence,
             etag: put.attributes.etag,
-            checksum: checksum.map_or((0, 0), |it| (it.algorithm as u8, it.kind as u8)),
+            checksum: ChecksumCode::of(put.attributes.checksum.as_ref()),
+            flags: EntryFlags::new(put.is_null, false, !put.attributes.lock.is_none()),
             location,
             payload: match put.payload {
                 StoredPayload::Inline(_) => EntryPayload::Inline,
@@ -210,24 +277,32 @@ impl Index {
         released
     }
 
-    /// Makes `entry` what `key` holds; returns the slices of what it held.
-    pub fn set(&mut self, bucket: BucketId, key: Box<[u8]>, entry: Entry) -> Vec<Slice> {
-        self.account(entry.location);
-        let shard = self.buckets.entry(bucket).or_default();
-        shard.usage.objects += 1;
-        shard.usage.bytes += entry.bytes;
-        let Some(old) = shard.objects.insert(key, entry) else { return Vec::new() };
-        shard.usage.objects -= 1;
-        shard.usage.bytes -= old.bytes;
-        self.forget(old.location);
-        old.payload.slices().to_vec()
+    fn apply_marker(&mut self, put: DeleteMarkerPut, location: Location) -> Vec<Slice> {
+        let entry = Entry {
+            bytes: 0,
+            sequence: put.sequence,
+            etag: ETag { digest: [0; 16], parts: 0 },
+            checksum: ChecksumCode::default(),
+            flags: EntryFlags::new(put.is_null, true, false),
+            location,
+            payload: EntryPayload::Inline,
+        };
+        self.set(put.bucket, put.key.into_boxed_slice(), entry)
     }
 
-    fn apply_delete(&mut self, bucket: BucketId, key: &[u8]) -> Vec<Slice> {
+    /// Makes `entry` a version of `key`; returns the slices of the version that it replaces.
+    pub fn set(&mut self, bucket: BucketId, key: Box<[u8]>, entry: Entry) -> Vec<Slice> {
+        self.account(entry.location);
+        let sequence = entry.sequence;
+        let Some(old) = self.buckets.entry(bucket).or_default().place(key, entry) else { return Vec::new() };
+        self.forget(old.location);
+        // The same version, updated or moved: its payload stays where it is.
+        if old.sequence == sequence { Vec::new() } else { old.payload.slices().to_vec() }
+    }
+
+    fn apply_delete(&mut self, bucket: BucketId, key: &[u8], version: VersionId) -> Vec<Slice> {
         let Some(shard) = self.buckets.get_mut(&bucket) else { return Vec::new() };
-        let Some(old) = shard.objects.remove(key) else { return Vec::new() };
-        shard.usage.objects -= 1;
-        shard.usage.bytes -= old.bytes;
+        let Some(old) = shard.remove(key, version) else { return Vec::new() };
         self.forget(old.location);
         old.payload.slices().to_vec()
     }
@@ -272,13 +347,14 @@ impl Index {
     /// Drops a bucket that is gone; returns the slices of uploads (and, after a crash, of anything else)
     /// that were left in it.
     pub fn drop_bucket(&mut self, bucket: BucketId) -> Vec<Slice> {
-        let Some(shard) = self.buckets.remove(&bucket) else { return Vec::new() };
+        let Some(mut shard) = self.buckets.remove(&bucket) else { return Vec::new() };
         let mut released = Vec::new();
-        for entry in shard.objects.into_values() {
+        let uploads = std::mem::take(&mut shard.uploads);
+        for entry in shard.into_entries() {
             self.forget(entry.location);
             released.extend_from_slice(entry.payload.slices());
         }
-        for entry in shard.uploads.into_values() {
+        for entry in uploads.into_values() {
             self.forget(entry.location);
             for part in entry.parts.into_values() {
                 self.forget(part.location);
@@ -293,9 +369,16 @@ impl Index {
     pub fn is_live(&self, record: &Record, location: Location) -> bool {
         match record {
             Record::ObjectPut(put) => {
-                self.object(put.bucket, &put.key).is_some_and(|entry| entry.location == location)
+                let entry = self.version(put.bucket, &put.key, Some(put.version()));
+                entry.is_some_and(|entry| entry.location == location)
             }
-            Record::ObjectDeleted { bucket, key } => self.object(*bucket, key).is_none(),
+            Record::DeleteMarkerPut(put) => {
+                let entry = self.version(put.bucket, &put.key, Some(put.version()));
+                entry.is_some_and(|entry| entry.location == location)
+            }
+            Record::VersionDeleted { bucket, key, version } => {
+                self.version(*bucket, key, Some(*version)).is_none()
+            }
             Record::BucketPut(bucket) => {
                 self.table.get(&bucket.id).is_some_and(|(_, current)| *current == location)
             }
@@ -320,7 +403,7 @@ impl Index {
     /// Calls `visit` with every slice that the shard refers to, once for each reference.
     pub fn for_each_slice(&self, mut visit: impl FnMut(&Slice)) {
         for shard in self.buckets.values() {
-            shard.objects.values().flat_map(|entry| entry.payload.slices()).for_each(&mut visit);
+            shard.entries().flat_map(|entry| entry.payload.slices()).for_each(&mut visit);
             let parts = shard.uploads.values().flat_map(|entry| entry.parts.values());
             parts.flat_map(|part| &part.slices).for_each(&mut visit);
         }

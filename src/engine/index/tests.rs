@@ -14,11 +14,17 @@ fn location(offset: u32) -> Location {
 }
 
 fn put(key: &[u8], bytes: u64) -> Record {
-    let attributes = Attributes { etag: ETag::of_md5([0; 16]), checksum: None, headers: Vec::new() };
+    let attributes = Attributes {
+        etag: ETag::of_md5([0; 16]),
+        checksum: None,
+        headers: Vec::new(),
+        lock: Default::default(),
+    };
     Record::ObjectPut(ObjectPut {
         bucket: 1,
         key: key.to_vec(),
-        modified: 0,
+        sequence: 0,
+        is_null: true,
         bytes,
         attributes,
         parts: Vec::new(),
@@ -76,13 +82,13 @@ proptest! {
         let mut index = Index::default();
         for (step, (key, remove, bytes)) in steps.into_iter().enumerate() {
             if remove {
-                index.apply(Record::ObjectDeleted { bucket: 1, key }, location(0));
+                index.apply(Record::VersionDeleted { bucket: 1, key, version: VersionId::Null }, location(0));
             } else {
                 index.apply(put(&key, bytes), location(step as u32));
             }
             let shard = index.buckets.entry(1).or_default();
             let bytes = shard.objects.values().map(|entry| entry.bytes).sum();
-            prop_assert_eq!(shard.usage, Usage { objects: shard.objects.len() as u64, bytes });
+            prop_assert_eq!(shard.usage(), Usage { objects: shard.objects.len() as u64, versions: 0, bytes });
             let live = 10 * shard.objects.len() as u64;
             prop_assert_eq!(index.live_log_bytes(), live);
         }
@@ -94,11 +100,11 @@ fn conditions_are_decided_on_what_is_there() {
     let mut index = Index::default();
     let absent = Condition { absent: true, ..Condition::default() };
     let any = Condition { matches: Some(ETagMatch::Any), ..Condition::default() };
-    assert_eq!(index.check(1, b"k", &absent), Ok(()));
-    assert_eq!(index.check(1, b"k", &any), Err(EngineError::ConditionOnMissing));
+    assert_eq!(Entry::check(index.object(1, b"k"), &absent), Ok(()));
+    assert_eq!(Entry::check(index.object(1, b"k"), &any), Err(EngineError::ConditionOnMissing));
     index.apply(put(b"k", 5), location(0));
-    assert_eq!(index.check(1, b"k", &absent), Err(EngineError::ConditionFailed));
-    assert_eq!(index.check(1, b"k", &any), Ok(()));
+    assert_eq!(Entry::check(index.object(1, b"k"), &absent), Err(EngineError::ConditionFailed));
+    assert_eq!(Entry::check(index.object(1, b"k"), &any), Ok(()));
     let size = Condition { size: Some(6), ..Condition::default() };
-    assert_eq!(index.check(1, b"k", &size), Err(EngineError::ConditionFailed));
+    assert_eq!(Entry::check(index.object(1, b"k"), &size), Err(EngineError::ConditionFailed));
 }

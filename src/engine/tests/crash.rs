@@ -141,9 +141,9 @@ async fn carry_out(engine: SimEngine, bucket: BucketId, change: Change) -> Resul
             store_part(&engine, bucket, &key, upload, 1, &bytes).await?;
             engine.abort_upload(bucket, &key, upload).await
         }
-        Change::Delete { key } => engine.delete(bucket, &key, Condition::default()).await.map(drop),
+        Change::Delete { key } => engine.delete(bucket, &key, Deletion::default()).await.map(drop),
         Change::Copy { from, key } => {
-            let source = engine.get(bucket, &from).await?.expect("the model knows it is there");
+            let source = engine.get(bucket, &from, None).await?.found().expect("the model knows it is there");
             let shared = source.share(0..source.bytes).await?;
             let attributes = source.attributes.clone();
             engine.put(bucket, &key, shared, attributes, Condition::default()).await.map(drop)
@@ -195,7 +195,7 @@ async fn judge(node: &Node, bucket: BucketId, model: &mut Model, seed: u64) {
     let live: Vec<&Vec<u8>> = model.values().filter_map(|states| states[0].as_ref()).collect();
     let bytes = live.iter().map(|bytes| bytes.len() as u64).sum();
     let usage = node.core(1).usage(bucket).await.unwrap();
-    assert_eq!(usage, Usage { objects: live.len() as u64, bytes }, "seed {seed}: usage");
+    assert_eq!(usage, Usage { objects: live.len() as u64, versions: 0, bytes }, "seed {seed}: usage");
 }
 
 /// References that the owners count must be those that the indexes hold.

@@ -65,7 +65,9 @@ fn space_is_freed_on_whichever_drive_it_lies() {
         node.shutdown().await;
         let node = Node::start(&simulation, 3, 2).await.unwrap();
         for number in 0..12u64 {
-            assert!(node.core(0).delete(id, &number.to_le_bytes(), Condition::default()).await.unwrap());
+            assert!(
+                node.core(0).delete(id, &number.to_le_bytes(), Deletion::default()).await.unwrap().existed
+            );
         }
         node.core(0).host().sleep(Duration::from_secs(2)).await;
         for drive in 0..2 {
@@ -84,8 +86,14 @@ fn a_removed_segment_gives_its_space_back_though_other_cores_have_it_open() {
         }
         let name = files(&simulation, 0, "data-")[0].name.clone();
         let open = simulation.disk(0).open(&name, OpenMode::Read).await.unwrap();
-        let keys = (0..5u64).map(|number| (number.to_le_bytes().to_vec(), Condition::default())).collect();
-        assert!(node.core(1).delete_many(id, keys).await.into_iter().all(|result| result == Ok(true)));
+        let keys = (0..5u64).map(|number| (number.to_le_bytes().to_vec(), Deletion::default())).collect();
+        assert!(
+            node.core(1)
+                .delete_many(id, keys)
+                .await
+                .into_iter()
+                .all(|result| result.is_ok_and(|deleted| deleted.existed))
+        );
         node.core(0).host().sleep(Duration::from_secs(2)).await;
         assert!(files(&simulation, 0, "data-").iter().all(|file| file.name != name), "it is removed");
         let buffer = crate::io::Buffer::heap(7 << 20);
@@ -235,7 +243,7 @@ fn a_full_drive_takes_deletions_restarts_and_takes_objects_again() {
             for round in 0..2 {
                 let count = fill(&node, id, 40_000).await.max(count);
                 for number in 0..count {
-                    let deleted = node.core(0).delete(id, &number.to_le_bytes(), Condition::default()).await;
+                    let deleted = node.core(0).delete(id, &number.to_le_bytes(), Deletion::default()).await;
                     assert!(
                         deleted.is_ok(),
                         "{cores} cores, {bytes} bytes, round {round}, {number}: {deleted:?}: {}",
@@ -336,7 +344,8 @@ fn a_record_that_recovery_would_not_take_is_refused() {
         let put = ObjectPut {
             bucket: id,
             key: b"k".to_vec(),
-            modified: 0,
+            sequence: 0,
+            is_null: true,
             bytes: count as u64,
             attributes: attributes(b""),
             parts: Vec::new(),

@@ -119,7 +119,12 @@ fn attributes(bytes: &[u8]) -> Attributes {
     let mut digest = [0; 16];
     digest[..4].copy_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
     digest[4..12].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
-    Attributes { etag: ETag::of_md5(digest), checksum: None, headers: vec![("x".into(), b"y".to_vec())] }
+    Attributes {
+        etag: ETag::of_md5(digest),
+        checksum: None,
+        headers: vec![("x".into(), b"y".to_vec())],
+        lock: Lock::default(),
+    }
 }
 
 async fn payload(engine: &SimEngine, bytes: &[u8]) -> Result<Payload<SimHost>, EngineError> {
@@ -155,7 +160,7 @@ async fn read(object: &Object<SimHost>, range: std::ops::Range<u64>) -> Result<V
 }
 
 async fn get(engine: &SimEngine, bucket: BucketId, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-    match engine.get(bucket, key).await? {
+    match engine.get(bucket, key, None).await?.found() {
         Some(object) => read(&object, 0..object.bytes).await.map(Some),
         None => Ok(None),
     }

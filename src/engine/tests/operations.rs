@@ -47,7 +47,7 @@ fn ranges_read_what_they_name() {
         for size in [10_000, 700_001] {
             let bytes = content(3, size);
             put(node.core(0), id, b"k", &bytes).await.unwrap();
-            let object = node.core(1).get(id, b"k").await.unwrap().unwrap();
+            let object = node.core(1).get(id, b"k", None).await.unwrap().found().unwrap();
             for (start, end) in [(0, 0), (0, 1), (9_999, 10_000), (4095, 4097), (1, size - 1), (0, size)] {
                 let found = read(&object, start as u64..end as u64).await.unwrap();
                 assert_eq!(found, bytes[start..end], "{start}..{end} of {size}");
@@ -80,7 +80,7 @@ fn of_a_hundred_conditional_creations_one_wins() {
             }
         }
         assert_eq!(winners, 1);
-        assert_eq!(node.core(0).usage(id).await.unwrap(), Usage { objects: 1, bytes: 100 });
+        assert_eq!(node.core(0).usage(id).await.unwrap(), Usage { objects: 1, versions: 0, bytes: 100 });
     });
 }
 
@@ -91,16 +91,16 @@ fn a_copy_outlives_its_source_and_space_is_freed_with_the_last_of_them() {
         let id = bucket(&node, "b").await;
         let bytes = content(5, 2_000_000);
         put(node.core(0), id, b"source", &bytes).await.unwrap();
-        let source = node.core(1).get(id, b"source").await.unwrap().unwrap();
+        let source = node.core(1).get(id, b"source", None).await.unwrap().found().unwrap();
         let shared = source.share(1000..1_500_000).await.unwrap();
         let part = &bytes[1000..1_500_000];
         node.core(2).put(id, b"copy", shared, attributes(part), Condition::default()).await.unwrap();
         drop(source);
-        assert!(node.core(0).delete(id, b"source", Condition::default()).await.unwrap());
+        assert!(node.core(0).delete(id, b"source", Deletion::default()).await.unwrap().existed);
         let copy = get(node.core(1), id, b"copy").await.unwrap();
         assert_eq!(copy.as_deref(), Some(part));
         let before = allocated(&simulation);
-        assert!(node.core(2).delete(id, b"copy", Condition::default()).await.unwrap());
+        assert!(node.core(2).delete(id, b"copy", Deletion::default()).await.unwrap().existed);
         node.core(0).host().sleep(std::time::Duration::from_secs(1)).await;
         assert!(before - allocated(&simulation) >= 2_000_000, "the extent is freed");
     });
@@ -118,8 +118,8 @@ fn a_reader_keeps_what_is_deleted_under_it() {
         let id = bucket(&node, "b").await;
         let bytes = content(6, 1_000_000);
         put(node.core(0), id, b"k", &bytes).await.unwrap();
-        let object = node.core(1).get(id, b"k").await.unwrap().unwrap();
-        node.core(0).delete(id, b"k", Condition::default()).await.unwrap();
+        let object = node.core(1).get(id, b"k", None).await.unwrap().found().unwrap();
+        node.core(0).delete(id, b"k", Deletion::default()).await.unwrap();
         node.core(0).host().sleep(std::time::Duration::from_secs(5)).await;
         assert_eq!(read(&object, 0..1_000_000).await.unwrap(), bytes);
     });
@@ -192,7 +192,7 @@ fn a_multipart_object_is_its_named_parts_and_completing_again_succeeds() {
         let again = node.core(1).complete_upload(id, b"k", upload, completion.clone()).await.unwrap();
         assert_eq!(first, again);
         assert_eq!(get(node.core(0), id, b"k").await.unwrap(), Some(whole));
-        node.core(0).delete(id, b"k", Condition::default()).await.unwrap();
+        node.core(0).delete(id, b"k", Deletion::default()).await.unwrap();
         let gone = node.core(0).complete_upload(id, b"k", upload, completion).await;
         assert_eq!(gone, Err(EngineError::NoSuchUpload));
         node.core(0).host().sleep(std::time::Duration::from_secs(1)).await;
@@ -208,7 +208,7 @@ fn a_bucket_with_objects_stays_and_an_empty_one_goes_with_its_uploads() {
         put(node.core(0), id, b"k", b"v").await.unwrap();
         assert_eq!(node.core(2).delete_bucket("b").await, Err(EngineError::BucketNotEmpty));
         put(node.core(0), id, b"k", b"v2").await.unwrap();
-        node.core(1).delete(id, b"k", Condition::default()).await.unwrap();
+        node.core(1).delete(id, b"k", Deletion::default()).await.unwrap();
         node.core(1).create_upload(id, b"u", vec![]).await.unwrap();
         node.core(2).delete_bucket("b").await.unwrap();
         assert!(node.engines.iter().all(|engine| engine.bucket("b").is_none()));
@@ -259,7 +259,7 @@ fn cleaning_keeps_what_lives_and_gives_the_rest_back() {
             if round == 3 {
                 put(node.core(0), id, b"kept", b"from early on").await.unwrap();
                 put(node.core(0), id, b"deleted", b"gone").await.unwrap();
-                node.core(0).delete(id, b"deleted", Condition::default()).await.unwrap();
+                node.core(0).delete(id, b"deleted", Deletion::default()).await.unwrap();
             }
             for engine in &node.engines {
                 engine.maintain().await.unwrap();
@@ -304,7 +304,7 @@ fn damaged_payload_is_never_served() {
             .unwrap();
         simulation.disk(0).corrupt(&data.name, 4096 + 70_000).unwrap();
         assert!(matches!(get(node.core(0), id, b"k").await, Err(EngineError::Corrupt(_))));
-        let object = node.core(0).get(id, b"k").await.unwrap().unwrap();
+        let object = node.core(0).get(id, b"k", None).await.unwrap().found().unwrap();
         assert_eq!(read(&object, 0..60_000).await.unwrap(), content(1, 200_000)[..60_000]);
     });
 }

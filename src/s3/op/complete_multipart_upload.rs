@@ -3,7 +3,7 @@
 use crate::base::checksum::Checksum;
 use crate::base::etag::ETag;
 use crate::base::limits::PARTS_MAX;
-use crate::engine::{Attributes, BucketId, Completion, Condition, EngineError, UploadId};
+use crate::engine::{Attributes, BucketId, Completion, Condition, EngineError, Lock, UploadId};
 use crate::hash;
 use crate::http::{Response, percent};
 use crate::io::Host;
@@ -71,7 +71,7 @@ impl Wanted<'_> {
         let Assembly { parts, etag, checksum } =
             completion::assemble(self.id_text, expected, self.named, &stored, promise)?;
         let headers = multipart::object_headers(upload.headers);
-        let attributes = Attributes { etag, checksum: checksum.clone(), headers };
+        let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock: Lock::default() };
         let completion = Completion { parts, attributes, condition: condition.clone() };
         let done = engine.complete_upload(self.bucket, key, self.id, completion).await;
         let committed = done.map_err(|error| self.refusal(error, &condition, request))?;
@@ -90,12 +90,13 @@ impl Wanted<'_> {
             self.named.iter().map(|part| Some((part.number, ETag::parse(&part.etag)?))).collect();
         let parts = parts.ok_or_else(gone)?;
         let etag = hash::multipart_etag(parts.iter().map(|(_, etag)| etag.digest));
-        let attributes = Attributes { etag, checksum: None, headers: Vec::new() };
+        let attributes = Attributes { etag, checksum: None, headers: Vec::new(), lock: Lock::default() };
         let completion = Completion { parts, attributes, condition };
         let key = self.key.as_bytes();
         let done = service.engine().complete_upload(self.bucket, key, self.id, completion).await;
         let committed = done.map_err(|error| multipart::upload_error(error, self.id_text))?;
-        let object = service.engine().get(self.bucket, key).await?.ok_or_else(gone)?;
+        let object = service.engine().get(self.bucket, key, committed.version).await?;
+        let object = object.found().ok_or_else(gone)?;
         let checksum = object.attributes.checksum.clone();
         Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len() })
     }

@@ -2,7 +2,7 @@
 
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::limits::{HASH_SLICE_BYTES, PART_BYTES_MAX};
-use crate::engine::{Attributes, Object, ObjectPart};
+use crate::engine::{Attributes, Lock, Object, ObjectPart};
 use crate::hash::{self, DigestPlan, Hasher};
 use crate::http::Response;
 use crate::io::Host;
@@ -47,8 +47,13 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     };
     // The ETag is the source's, also that of a multipart object: it stands for the same bytes, and a copy
     // reads none of them.
-    let attributes = Attributes { etag: object.attributes.etag, checksum: checksum.clone(), headers };
-    let payload = object.share(0..object.bytes).await?;
+    let attributes = Attributes {
+        etag: object.attributes.etag,
+        checksum: checksum.clone(),
+        headers,
+        lock: Lock::default(),
+    };
+    let payload = object.share(0..object.stored_bytes()).await?;
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, payload, attributes, condition.clone()).await;
     let committed =

@@ -1,6 +1,6 @@
 //! DeleteObject: removes a key, or succeeds because there is none.
 
-use crate::engine::{Condition, EngineError};
+use crate::engine::{Condition, Deleted, Deletion, EngineError};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
@@ -17,7 +17,8 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         // A version that is not there is as good as deleted.
         return Ok(Response::new(204));
     }
-    let deleted = service.engine().delete(bucket.id, request.key.as_bytes(), condition.clone()).await;
+    let deletion = Deletion { condition: condition.clone(), ..Deletion::default() };
+    let deleted = service.engine().delete(bucket.id, request.key.as_bytes(), deletion).await;
     let deleted = tolerate_missing(deleted, &condition);
     deleted.map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
     Ok(Response::new(204))
@@ -25,11 +26,11 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
 
 /// Conditions on size and time hold for an object that is not there; one on the ETag does not.
 pub fn tolerate_missing(
-    deleted: Result<bool, EngineError>,
+    deleted: Result<Deleted, EngineError>,
     condition: &Condition,
-) -> Result<bool, EngineError> {
+) -> Result<Deleted, EngineError> {
     match deleted {
-        Err(EngineError::ConditionOnMissing) if condition.matches.is_none() => Ok(false),
+        Err(EngineError::ConditionOnMissing) if condition.matches.is_none() => Ok(Deleted::default()),
         other => other,
     }
 }

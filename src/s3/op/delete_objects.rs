@@ -1,7 +1,7 @@
 //! DeleteObjects: up to a thousand keys in one request, each with a result of its own.
 
 use crate::base::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
-use crate::engine::{Condition, EngineError};
+use crate::engine::{Condition, Deleted, Deletion, EngineError};
 use crate::http::{Response, date};
 use crate::io::Host;
 use crate::s3::access::Authorized;
@@ -27,7 +27,7 @@ pub async fn run<H: Host, I: Incoming>(
     let order = Order::parse(&document)?;
     let deletable = |entry: &&Entry| entry.verdict.is_ok();
     let keys = order.entries.iter().filter(deletable);
-    let keys: Vec<_> = keys.map(|entry| (entry.key.as_bytes().to_vec(), entry.condition.clone())).collect();
+    let keys: Vec<_> = keys.map(Entry::deletion).collect();
     let mut results = service.engine().delete_many(bucket.id, keys).await.into_iter();
     let mut xml = XmlWriter::document("DeleteResult");
     for entry in order.entries {
@@ -101,7 +101,12 @@ impl Entry {
         Ok(Self { key: key.to_owned(), version, condition, verdict })
     }
 
-    fn judge(&self, deleted: Result<bool, EngineError>, bucket: &str) -> Result<(), S3Error> {
+    fn deletion(&self) -> (Vec<u8>, Deletion) {
+        let deletion = Deletion { condition: self.condition.clone(), ..Deletion::default() };
+        (self.key.as_bytes().to_vec(), deletion)
+    }
+
+    fn judge(&self, deleted: Result<Deleted, EngineError>, bucket: &str) -> Result<(), S3Error> {
         match tolerate_missing(deleted, &self.condition) {
             Ok(_) => Ok(()),
             Err(error) => Err(precondition::refusal(error, &self.condition, bucket, &self.key)),
@@ -186,7 +191,7 @@ mod tests {
         let Err(Refusal::Error(error)) = &second.verdict else { panic!("a refusal") };
         assert_eq!(error.code, Code::KeyTooLongError);
         let mut xml = XmlWriter::document_plain("R");
-        first.write(&mut xml, first.judge(Ok(false), "b"), false);
+        first.write(&mut xml, first.judge(Ok(Deleted::default()), "b"), false);
         first.write(&mut xml, Ok(()), true);
         first.write(&mut xml, first.judge(Err(EngineError::ConditionOnMissing), "b"), true);
         first.write(&mut xml, Err(Code::AccessDenied.into()), true);

@@ -20,10 +20,10 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let bucket = service.bucket(&request)?;
     version::check_read(&request)?;
     let wanted = Wanted::read(&request)?;
-    let object = service.engine().get(bucket.id, request.key.as_bytes()).await?;
-    let object = object.ok_or_else(|| S3Error::no_such_key(&request.key))?;
+    let object = service.engine().get(bucket.id, request.key.as_bytes(), None).await?;
+    let object = object.found().ok_or_else(|| S3Error::no_such_key(&request.key))?;
     let xml = wanted.answer(&Facts::of(&object));
-    Ok(super::document(xml).with_header("Last-Modified", date::imf_fixdate(object.modified)))
+    Ok(super::document(xml).with_header("Last-Modified", date::imf_fixdate(object.modified())))
 }
 
 /// The attributes that are asked for.

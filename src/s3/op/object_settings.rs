@@ -14,7 +14,7 @@ use crate::s3::xml::XmlWriter;
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
     version::check_read(&request)?;
-    if service.engine().get(bucket.id, request.key.as_bytes()).await?.is_none() {
+    if service.engine().get(bucket.id, request.key.as_bytes(), None).await?.found().is_none() {
         return Err(S3Error::no_such_key(&request.key));
     }
     match request.operation() {

@@ -2,7 +2,7 @@
 
 use crate::base::checksum::ChecksumAlgorithm;
 use crate::base::etag::ETag;
-use crate::engine::Attributes;
+use crate::engine::{Attributes, Lock};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
@@ -38,7 +38,7 @@ pub async fn run<H: Host, I: Incoming>(
         response.header(checksum.algorithm.header(), checksum_text(checksum, 0));
         response.header("x-amz-checksum-type", checksum.kind.name());
     }
-    let attributes = Attributes { etag, checksum: received.checksum, headers };
+    let attributes = Attributes { etag, checksum: received.checksum, headers, lock: Lock::default() };
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, received.payload, attributes, condition.clone()).await;
     put.map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;

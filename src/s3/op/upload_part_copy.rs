@@ -188,7 +188,12 @@ mod tests {
             kind,
             value: vec![1; algorithm.length()],
         });
-        Attributes { etag: ETag { digest: [7; 16], parts }, checksum, headers: Vec::new() }
+        Attributes {
+            etag: ETag { digest: [7; 16], parts },
+            checksum,
+            headers: Vec::new(),
+            lock: Default::default(),
+        }
     }
 
     #[test]
