@@ -3,7 +3,8 @@
 //!
 //! [`authenticate`] finds the scheme of a request and leaves it to the scheme's file: `sigv4` (header),
 //! `presigned` (SigV4 query) and `sigv2` (both). They share the canonical forms of `canonical` and the cached
-//! signing keys of `keys`. [`sign`] is the client's side of the same rules.
+//! signing keys of `keys`. [`authenticate_form`] does the same for a posted form, whose [`PostPolicy`] is what
+//! is signed. [`sign`] is the client's side of the same rules.
 //!
 //! What somebody may do is decided by [`policy`], which knows policies and [`acl`]s of a [`principal`].
 
@@ -13,6 +14,8 @@ mod chunks;
 mod error;
 mod keys;
 pub mod policy;
+mod post_form;
+mod post_policy;
 mod presigned;
 pub mod principal;
 pub mod sign;
@@ -24,6 +27,8 @@ mod tests;
 pub use chunks::ChunkSigner;
 pub use error::AuthError;
 pub use keys::{SigningKey, SigningKeys};
+pub use post_form::authenticate_form;
+pub use post_policy::{PolicyError, PostPolicy};
 
 use crate::base::limits::CLOCK_SKEW_MS_MAX;
 use crate::http::{Head, Query, date};

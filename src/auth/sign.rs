@@ -61,6 +61,17 @@ pub fn presign_v4(head: &mut Head, credentials: Credentials<'_>, now: TimestampM
     append(head, "X-Amz-Signature", text(&signature));
 }
 
+/// Signs the policy of a form (base64) with Signature Version 4: the field `x-amz-signature`.
+pub fn sign_post(policy: &str, credentials: Credentials<'_>, now: TimestampMs) -> String {
+    let key = SigningKey::derive(credentials.secret, &date::basic(now)[..8], credentials.region);
+    text(&key.sign(policy.as_bytes())).to_owned()
+}
+
+/// Signs the policy of a form (base64) with Signature Version 2: the field `signature`.
+pub fn sign_post_v2(policy: &str, credentials: Credentials<'_>) -> String {
+    sigv2::signature(credentials.secret, policy.as_bytes())
+}
+
 /// Signs with Signature Version 2: sets `authorization`, and `date` if there is neither it nor `x-amz-date`.
 /// `virtual_bucket` is the bucket that `host` names, if it names one.
 pub fn sign_v2(

@@ -147,6 +147,18 @@ pub const IDENTITY_POLICY_BYTES_MAX: usize = 10 * 1024;
 
 /// AWS, "Access control list (ACL) overview": an ACL has at most 100 grants.
 pub const ACL_GRANTS_MAX: usize = 100;
+/// AWS, "POST Object": all fields and boundaries of a form before its file hold at most 20 KB.
+pub const FORM_BYTES_MAX: usize = 20 * 1024;
+
+/// Fields of a form before its file. S3 knows some thirty beside user metadata; more is a flood.
+pub const FORM_FIELDS_MAX: usize = 256;
+
+/// RFC 2046, section 5.1.1: a boundary has at most 70 characters.
+pub const FORM_BOUNDARY_BYTES_MAX: usize = 70;
+
+/// What of a form is received at once. Its fields must fit; the file's bytes are copied out of it into the
+/// buffers they are written from.
+pub const FORM_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Payload bytes that are hashed before other requests of the core get a turn: about 100 µs of MD5. Larger
 /// pieces delay small requests, smaller ones cost switches.
@@ -336,6 +348,7 @@ pub const RETENTION_YEARS_MAX: u32 = 100;
 /// buckets reads documents again and again.
 pub const BUCKET_SETTINGS_CACHED_MAX: usize = 4096;
 
+const _: () = assert!(FORM_BYTES_MAX < FORM_BUFFER_BYTES);
 const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);

@@ -4,6 +4,7 @@
 pub mod aws_chunked;
 pub mod chunked;
 pub mod date;
+pub mod form;
 pub mod framing;
 pub mod head;
 pub mod percent;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::auth::AuthError;
+use crate::auth::{AuthError, PolicyError};
 use crate::base::limits::CLOCK_SKEW_MS_MAX;
 use crate::engine::EngineError;
 use crate::net::BodyError;
@@ -95,6 +95,15 @@ impl From<AuthError> for S3Error {
                 "x-amz-content-sha256",
                 value,
             ),
+        }
+    }
+}
+
+impl From<PolicyError> for S3Error {
+    fn from(error: PolicyError) -> Self {
+        match error {
+            PolicyError::Document(message) => Self::new(Code::InvalidPolicyDocument).with_message(message),
+            PolicyError::Refused(message) => Self::new(Code::AccessDenied).with_message(message),
         }
     }
 }

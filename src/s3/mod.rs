@@ -10,6 +10,7 @@ pub mod claims;
 pub mod completion;
 pub mod copy_source;
 pub mod error;
+pub mod form;
 mod from;
 pub mod listing;
 pub mod metadata;

@@ -147,7 +147,7 @@ operations! {
     CreateBucketMetadataConfiguration "POST" Bucket [Query("metadataConfiguration")] "s3:CreateBucketMetadataConfiguration" Absent;
     CreateBucketMetadataTableConfiguration "POST" Bucket [Query("metadataTable")] "s3:CreateBucketMetadataTableConfiguration" Absent;
     DeleteObjects "POST" Bucket [Query("delete")] "s3:DeleteObject" Served;
-    PostObject "POST" Bucket [] "s3:PutObject" Absent;
+    PostObject "POST" Bucket [] "s3:PutObject" Served;
     PutBucketAbac "PUT" Bucket [Query("abac")] "s3:PutBucketAbac" Absent;
     PutBucketAccelerateConfiguration "PUT" Bucket [Query("accelerate")] "s3:PutAccelerateConfiguration" Absent;
     PutBucketAcl "PUT" Bucket [Query("acl")] "s3:PutBucketAcl" Absent;

@@ -16,6 +16,7 @@ use crate::s3::access::Authorized;
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::CopySource;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::form;
 use crate::s3::notification_target::NotificationTarget;
 use crate::s3::op;
 use crate::s3::precondition::{Preconditions, Verdict};
@@ -107,6 +108,17 @@ impl<H: Host> S3Service<H> {
         &self.settings
     }
 
+    /// What a request is authenticated with; `virtual_bucket` is the bucket that its host names.
+    pub fn context<'a>(&'a self, virtual_bucket: Option<&'a str>) -> auth::Context<'a> {
+        auth::Context {
+            region: &self.settings.region,
+            now: self.engine.host().now(),
+            keys: &*self.keys,
+            signing_keys: &self.signing_keys,
+            virtual_bucket,
+        }
+    }
+
     /// The bucket that a request names, if it exists and belongs to whom the request expects.
     pub fn bucket(&self, request: &Request) -> Result<Rc<Bucket>, S3Error> {
         let bucket = self.bucket_named(&request.bucket)?;
@@ -155,15 +167,11 @@ impl<H: Host> S3Service<H> {
         if request.head.method == "OPTIONS" {
             return Err(preflight(&request));
         }
+        if op::post_object::is_form(&request) {
+            return op::post_object::run(self, request, body).await;
+        }
         let virtual_bucket = request.is_virtual_hosted.then_some(request.bucket.as_str());
-        let context = auth::Context {
-            region: &self.settings.region,
-            now: self.engine.host().now(),
-            keys: &*self.keys,
-            signing_keys: &self.signing_keys,
-            virtual_bucket,
-        };
-        let authentication = auth::authenticate(&request.head, &context)?;
+        let authentication = auth::authenticate(&request.head, &self.context(virtual_bucket))?;
         let operation = route(&request)?;
         let request = Authorized::new(request, operation, authentication)?;
         if operation.row().support == Support::Absent {
@@ -205,6 +213,7 @@ impl<H: Host> S3Service<H> {
             Operation::ListParts => op::list_parts::run(self, request).await,
             Operation::ListMultipartUploads => op::list_multipart_uploads::run(self, request).await,
             Operation::PutObject => op::put_object::run(self, request, body).await,
+            Operation::PostObject => Err(form::not_a_form()),
             Operation::GetObject => op::get_object::run(self, request).await,
             Operation::HeadObject => op::head_object::run(self, request).await,
             Operation::CopyObject => op::copy_object::run(self, request).await,

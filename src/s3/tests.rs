@@ -2,6 +2,7 @@
 //! simulated drive and back after its power went.
 
 mod checksums;
+mod forms;
 mod harness;
 mod objects;
 

@@ -14,6 +14,11 @@ fn boto3_round_trips() {
 }
 
 #[test]
+fn boto3_posts_forms() {
+    round_trip("forms_boto3.py", &[]);
+}
+
+#[test]
 fn awscli_round_trips() {
     round_trip("round_trip_awscli.py", &[]);
 }

@@ -12,6 +12,7 @@ import objects
 from objects import payload, same
 
 CHECKSUMS = ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]
+CHECKSUMS += ["SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"]
 
 
 def client(**config):

@@ -5,13 +5,14 @@ use crate::base::etag::ETag;
 use crate::base::limits::PARTS_MAX;
 use crate::engine::{Attributes, BucketId, Completion, Condition, EngineError, Lock, UploadId};
 use crate::hash;
-use crate::http::{Response, percent};
+use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::completion::{self, Assembly, NamedPart, Promise};
 use crate::s3::error::S3Error;
 use crate::s3::multipart::{self, UploadChecksum};
+use crate::s3::op::put_object;
 use crate::s3::precondition;
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
@@ -111,7 +112,7 @@ impl Wanted<'_> {
 
 fn answer(request: &Request, object: &Completed) -> XmlWriter {
     let mut xml = XmlWriter::document("CompleteMultipartUploadResult");
-    xml.text("Location", &location(request));
+    xml.text("Location", &put_object::location(request));
     xml.text("Bucket", &request.bucket);
     xml.text("Key", &request.key);
     xml.text("ETag", &format!("\"{}\"", object.etag));
@@ -120,27 +121,4 @@ fn answer(request: &Request, object: &Completed) -> XmlWriter {
         xml.text("ChecksumType", checksum.kind.name());
     }
     xml
-}
-
-/// Address of the object, as the client addressed it.
-fn location(request: &Request) -> String {
-    let host = request.head.text("host").unwrap_or_default();
-    let key = percent::encode_path(request.key.as_bytes());
-    if request.is_virtual_hosted {
-        format!("http://{host}/{key}")
-    } else {
-        format!("http://{host}/{}/{key}", request.bucket)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_location_is_where_the_client_finds_the_object() {
-        let at = |host: &str, target: &str| location(&Request::for_test("POST", target, &[("host", host)]));
-        assert_eq!(at("localhost:9000", "/b/a%20b/c?uploadId=x"), "http://localhost:9000/b/a%20b/c");
-        assert_eq!(at("b.s3.example.com", "/a/c?uploadId=x"), "http://b.s3.example.com/a/c");
-    }
 }

@@ -24,6 +24,7 @@ pub mod list_objects;
 pub mod list_objects_v2;
 pub mod list_parts;
 pub mod object_settings;
+pub mod post_object;
 pub mod put_object;
 pub mod upload_part;
 pub mod upload_part_copy;

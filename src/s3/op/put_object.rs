@@ -1,9 +1,9 @@
 //! PutObject: receives a payload and makes it an object.
 
-use crate::base::checksum::ChecksumAlgorithm;
+use crate::base::checksum::{Checksum, ChecksumAlgorithm};
 use crate::base::etag::ETag;
 use crate::engine::{Attributes, Lock};
-use crate::http::Response;
+use crate::http::{Response, percent};
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, Incoming};
@@ -11,36 +11,85 @@ use crate::s3::error::S3Error;
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
 use crate::s3::precondition;
+use crate::s3::request::Request;
 use crate::s3::service::S3Service;
 
-/// Everything that can be judged from the head is, before the payload is received.
 pub async fn run<H: Host, I: Incoming>(
     service: &S3Service<H>,
     mut request: Authorized,
     body: &mut I,
 ) -> Result<Response, S3Error> {
-    let bucket = service.bucket(&request)?;
     for name in ["partNumber", "versionId"] {
         if let Some(value) = request.query(name) {
             let message = format!("This operation does not accept the parameter {name}.");
             return Err(S3Error::invalid_argument(message, name, value));
         }
     }
-    let headers = metadata::of_request(&request)?;
-    let condition = precondition::of_write(&request)?;
+    let stored = store(service, &mut request, body).await?;
+    Ok(stored.describe(Response::new(200)))
+}
+
+/// What became of a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub etag: ETag,
+    pub checksum: Option<Checksum>,
+}
+
+impl Stored {
+    /// Adds the headers that every answer to an upload has.
+    pub fn describe(&self, mut response: Response) -> Response {
+        response.header("ETag", format!("\"{}\"", self.etag));
+        if let Some(checksum) = &self.checksum {
+            response.header(checksum.algorithm.header(), checksum_text(checksum, 0));
+            response.header("x-amz-checksum-type", checksum.kind.name());
+        }
+        response
+    }
+}
+
+/// Makes an object of a payload, for PutObject and PostObject. Everything that can be judged from the head is,
+/// before the payload is received.
+pub async fn store<H: Host, I: Incoming>(
+    service: &S3Service<H>,
+    request: &mut Authorized,
+    body: &mut I,
+) -> Result<Stored, S3Error> {
+    let bucket = service.bucket(request)?;
+    let headers = metadata::of_request(request)?;
+    let condition = precondition::of_write(request)?;
     // AWS computes CRC-64/NVME for whoever brings no checksum.
     let checksum_default = Some(ChecksumAlgorithm::Crc64Nvme);
-    let received = body::receive(service.engine(), &mut request, body, checksum_default).await?;
+    let received = body::receive(service.engine(), request, body, checksum_default).await?;
 
-    let etag = ETag::of_md5(received.md5);
-    let mut response = Response::new(200).with_header("ETag", format!("\"{etag}\""));
-    if let Some(checksum) = &received.checksum {
-        response.header(checksum.algorithm.header(), checksum_text(checksum, 0));
-        response.header("x-amz-checksum-type", checksum.kind.name());
-    }
-    let attributes = Attributes { etag, checksum: received.checksum, headers, lock: Lock::default() };
+    let stored = Stored { etag: ETag::of_md5(received.md5), checksum: received.checksum.clone() };
+    let attributes =
+        Attributes { etag: stored.etag, checksum: received.checksum, headers, lock: Lock::default() };
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, received.payload, attributes, condition.clone()).await;
     put.map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
-    Ok(response)
+    Ok(stored)
+}
+
+/// Address of the object that a request writes, as the client addressed it.
+pub fn location(request: &Request) -> String {
+    let host = request.head.text("host").unwrap_or_default();
+    let key = percent::encode_path(request.key.as_bytes());
+    if request.is_virtual_hosted {
+        format!("http://{host}/{key}")
+    } else {
+        format!("http://{host}/{}/{key}", request.bucket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_location_is_where_the_client_finds_the_object() {
+        let at = |host: &str, target: &str| location(&Request::for_test("POST", target, &[("host", host)]));
+        assert_eq!(at("localhost:9000", "/b/a%20b/c?uploadId=x"), "http://localhost:9000/b/a%20b/c");
+        assert_eq!(at("b.s3.example.com", "/a/c?uploadId=x"), "http://b.s3.example.com/a/c");
+    }
 }

@@ -8,12 +8,13 @@ use crate::auth::Keys;
 use crate::auth::sign::{Credentials, sign_v4};
 use crate::engine::{Engine, prepare};
 use crate::http::{Head, ResponseBody};
-use crate::io::Host;
 use crate::io::sim::{SimHost, Simulation};
+use crate::io::{Host, TimestampMs};
 use crate::s3::service::{S3Service, Settings};
 use crate::s3::xml::{self, Element};
 
-const ROOT: Credentials<'_> = Credentials { id: "root", secret: "secret", region: "us-east-1" };
+/// The key of the node's only account.
+pub const ROOT: Credentials<'_> = Credentials { id: "root", secret: "secret", region: "us-east-1" };
 
 struct RootKey;
 
@@ -88,7 +89,17 @@ impl Node {
 
     /// Sends a request that nobody signed.
     pub fn send_anonymous(&self, method: &str, target: &str) -> Answer {
-        self.send_head(head(method, target, &[], b""), b"")
+        self.send_unsigned(method, target, &[], b"")
+    }
+
+    /// As [`Node::send_anonymous`], with headers and a body: a posted form brings its own signature.
+    pub fn send_unsigned(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.send_head(head(method, target, headers, body), body)
+    }
+
+    /// The node's clock.
+    pub fn now(&self) -> TimestampMs {
+        self.service.engine().host().now()
     }
 
     fn send_head(&self, head: Head, body: &[u8]) -> Answer {
