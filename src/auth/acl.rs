@@ -324,3 +324,91 @@ impl CannedAcl {
         acl
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Knows accounts `1` and `2`, with ids `a` and `b`.
+    struct Two;
+
+    impl Accounts for Two {
+        fn canonical_id(&self, account_id: &str) -> Option<String> {
+            ["1", "2"].contains(&account_id).then(|| account_id.replace('1', "a").replace('2', "b"))
+        }
+
+        fn account_id(&self, canonical_id: &str) -> Option<String> {
+            ["a", "b"].contains(&canonical_id).then(|| canonical_id.replace('a', "1").replace('b', "2"))
+        }
+
+        fn canonical_id_of_email(&self, email: &str) -> Option<String> {
+            (email == "b@example.com").then(|| "b".to_owned())
+        }
+
+        fn has_user(&self, _arn: &str) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn canned_lists_grant_what_their_names_say() {
+        let (owner, other) = (Principal::root("1", "a"), Principal::root("2", "b"));
+        let who = [None, Some(&other), Some(&owner)];
+        let allowed = |canned: &str, permission| {
+            let acl = CannedAcl::parse(canned).unwrap().expand("a", Some("b"));
+            who.map(|principal| acl.allows(principal, permission))
+        };
+        assert_eq!(allowed("private", Permission::Read), [false, false, true]);
+        assert_eq!(allowed("public-read", Permission::Read), [true, true, true]);
+        assert_eq!(allowed("public-read", Permission::Write), [false, false, true]);
+        assert_eq!(allowed("public-read-write", Permission::Write), [true, true, true]);
+        assert_eq!(allowed("authenticated-read", Permission::Read), [false, true, true]);
+        assert_eq!(allowed("bucket-owner-read", Permission::Read), [false, true, true]);
+        assert_eq!(allowed("bucket-owner-read", Permission::ReadAcp), [false, false, true]);
+        assert_eq!(allowed("bucket-owner-full-control", Permission::WriteAcp), [false, true, true]);
+        assert_eq!(allowed("log-delivery-write", Permission::Write), [false, false, true]);
+        assert_eq!(CannedAcl::parse("public"), None);
+        // What is said about the owner of the bucket says nothing new to itself.
+        assert!(CannedAcl::BucketOwnerFullControl.expand("a", Some("a")).is_private());
+        assert!(CannedAcl::AuthenticatedRead.expand("a", None).is_public());
+        assert!(!CannedAcl::LogDeliveryWrite.expand("a", None).is_public());
+    }
+
+    #[test]
+    fn lists_are_read_as_they_were_stored() {
+        for (_, canned) in CannedAcl::NAMES {
+            let acl = canned.expand("a", Some("b"));
+            assert_eq!(Acl::parse(&acl.to_string()), Some(acl));
+        }
+        assert_eq!(Acl::parse("a").map(|acl| acl.grants.len()), Some(0));
+        assert_eq!(Acl::parse("a;READ"), None);
+        assert_eq!(Acl::parse("a;OWN=b"), None);
+    }
+
+    #[test]
+    fn grant_headers_name_accounts_and_groups() {
+        let read = |value: &str| {
+            let names = parse_grant_header(value)?;
+            names.into_iter().map(|name| name.resolve(&Two)).collect::<Result<Vec<_>, _>>()
+        };
+        let both = format!(r#"id="a", uri="{ALL_USERS}""#);
+        assert_eq!(read(&both), Ok(vec![Grantee::Account("a".to_owned()), Grantee::AllUsers]));
+        assert_eq!(read("emailAddress=b@example.com"), Ok(vec![Grantee::Account("b".to_owned())]));
+        assert_eq!(read("id=c"), Err(AclError::UnknownId("c".to_owned())));
+        assert_eq!(read("uri=x"), Err(AclError::UnknownUri("x".to_owned())));
+        assert_eq!(read("emailAddress=x"), Err(AclError::UnknownEmail("x".to_owned())));
+        for value in ["", "a", "name=a", r#"id="a"#] {
+            assert_eq!(read(value), Err(AclError::Malformed(value.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_list_has_an_end() {
+        let mut acl = Acl { owner: "a".to_owned(), grants: Vec::new() };
+        let grant = Grant { grantee: Grantee::AllUsers, permission: Permission::Read };
+        for _ in 0..ACL_GRANTS_MAX {
+            acl.add(grant.clone()).unwrap();
+        }
+        assert_eq!(acl.add(grant), Err(AclError::TooMany));
+    }
+}

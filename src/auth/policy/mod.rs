@@ -17,6 +17,8 @@ pub mod key;
 mod parse;
 mod public;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::fmt;
