@@ -72,6 +72,7 @@ const ERROR_CODES: &[&str] = &[
     "InvalidRequest",
     "InvalidTag",
     "InvalidURI",
+    "InvalidWriteOffset",
     "KeyTooLongError",
     "MalformedPOSTRequest",
     "MalformedXML",
@@ -102,6 +103,7 @@ const ERROR_CODES: &[&str] = &[
     "ServiceUnavailable",
     "SignatureDoesNotMatch",
     "SlowDown",
+    "TooManyParts",
     "XAmzContentSHA256Mismatch",
 ];
 

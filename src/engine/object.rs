@@ -5,6 +5,8 @@ use std::ops::{Deref, Range};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::extent::reader::PayloadReader;
 use super::format::record::{ObjectPut, StoredPayload};
 use super::format::{ExtentId, Slice};
@@ -12,7 +14,7 @@ use super::message::{Answer, Request};
 use super::shared::ReadPin;
 use super::types::EngineError;
 use super::{Engine, unexpected};
-use crate::base::limits::BUFFER_BYTES;
+use crate::base::limits::{BUFFER_BYTES, INLINE_BYTES_MAX};
 use crate::io::Host;
 
 /// An object as it was when it was looked up. While it (or a reader of it) is held, its payload stays
@@ -61,6 +63,13 @@ impl<H: Host> Object<H> {
         };
         self.acquire(&slices).await?;
         Ok(Payload::new(self.engine.clone(), StoredPayload::Slices(slices), bytes))
+    }
+
+    /// The object's payload, shared by reference, with `more` behind it: what appending to it stores. Only
+    /// payload that is small together is copied.
+    pub async fn followed_by(&self, more: Payload<H>) -> Result<Payload<H>, EngineError> {
+        let own = self.share(0..self.put.stored_bytes()).await?.with_plain_bytes(self.put.bytes);
+        own.followed_by(more).await
     }
 
     fn check_range(&self, range: &Range<u64>) {
@@ -177,6 +186,25 @@ impl<H: Host> Payload<H> {
             self.content = content;
         }
         result
+    }
+
+    async fn followed_by(self, more: Self) -> Result<Self, EngineError> {
+        let bytes = self.bytes + more.bytes;
+        if let (Some(StoredPayload::Inline(first)), Some(StoredPayload::Inline(second))) =
+            (&self.content, &more.content)
+            && first.len() + second.len() <= INLINE_BYTES_MAX
+        {
+            let joined = Bytes::from([first.as_ref(), second.as_ref()].concat());
+            return Ok(Self::new(self.engine.clone(), StoredPayload::Inline(joined), bytes));
+        }
+        let (mut first, mut second) = (self.into_extents().await?, more.into_extents().await?);
+        let (Some(StoredPayload::Slices(mut slices)), Some(StoredPayload::Slices(rest))) =
+            (first.content.take(), second.content.take())
+        else {
+            return Err(EngineError::Failed("payload to be joined is in extents".to_string()));
+        };
+        slices.extend(rest);
+        Ok(Self::new(first.engine.clone(), StoredPayload::Slices(slices), bytes))
     }
 
     /// The payload in extents; inline bytes are written to one.

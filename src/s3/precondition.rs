@@ -4,9 +4,9 @@
 //! operations with conditional requests", for what S3 makes of them.
 
 use crate::base::etag::ETag;
-use crate::engine::{Condition, ETagMatch, EngineError};
+use crate::engine::{Condition, ETagMatch, EngineError, Object};
 use crate::http::date;
-use crate::io::TimestampMs;
+use crate::io::{Host, TimestampMs};
 use crate::s3::error::S3Error;
 use crate::s3::request::Request;
 
@@ -174,6 +174,18 @@ pub fn of_delete(request: &Request) -> Result<Condition, S3Error> {
         condition.modified_seconds = Some(seconds);
     }
     Ok(condition)
+}
+
+/// Judges the condition of a write by what is there now, as the key's owner will judge it at the end.
+pub fn judge_write<H: Host>(condition: &Condition, found: Option<&Object<H>>) -> Result<(), EngineError> {
+    match (found, &condition.matches) {
+        (Some(_), _) if condition.absent => Err(EngineError::ConditionFailed),
+        (None, Some(_)) => Err(EngineError::ConditionOnMissing),
+        (Some(object), Some(tags)) if !holds(tags, &object.attributes.etag) => {
+            Err(EngineError::ConditionFailed)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the engine says of a conditional change of `key`, with the header that did not hold.

@@ -5,6 +5,7 @@ mod checksums;
 mod forms;
 mod harness;
 mod objects;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -60,6 +61,15 @@ impl Incoming for Bytes<'_> {
         let count = buffer.append(&self.0[..self.0.len().min(limit)]);
         self.0 = &self.0[count..];
         (Ok(count), buffer)
+    }
+}
+
+/// The body of a client that sends a head and then nothing.
+struct Silent;
+
+impl Incoming for Silent {
+    async fn read(&mut self, buffer: Buffer, _limit: usize) -> (Result<usize, BodyError>, Buffer) {
+        (Err(BodyError::TimedOut), buffer)
     }
 }
 

@@ -1,8 +1,10 @@
 //! Headers that ask for what this node does not do. They are refused, never ignored: a client that asked
 //! for encryption or a lock must not believe that it got it.
 
+use crate::s3::append;
 use crate::s3::error::S3Error;
 use crate::s3::request::Request;
+use crate::s3::route::{Operation, route};
 
 /// A header, or all headers that begin so, with the values that ask for nothing.
 struct Row {
@@ -30,7 +32,6 @@ const TABLE: &[Row] = &[
     header("x-amz-bucket-object-lock-enabled", &["false", "False"]),
     header("x-amz-object-ownership", &["BucketOwnerEnforced"]),
     header("x-amz-tagging", &[""]),
-    header("x-amz-write-offset-bytes", &[]),
     prefix("x-amz-copy-source-server-side-encryption"),
     prefix("x-amz-grant-"),
     prefix("x-amz-object-lock-"),
@@ -39,6 +40,9 @@ const TABLE: &[Row] = &[
 
 /// Refuses a request that carries such a header.
 pub fn check(request: &Request) -> Result<(), S3Error> {
+    if request.head.header(append::HEADER).is_some() && route(request) != Ok(Operation::PutObject) {
+        return Err(S3Error::not_implemented(append::HEADER));
+    }
     for (name, value) in &request.head.headers {
         let row = TABLE
             .iter()
@@ -74,12 +78,14 @@ mod tests {
             ("x-amz-tagging", "a=b"),
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=x"),
-            ("x-amz-write-offset-bytes", "0"),
         ] {
             let error = check(&Request::for_test("PUT", "/b/k", &[(name, value)])).unwrap_err();
             assert_eq!(error.code, Code::NotImplemented);
             assert_eq!(error.fields, [("Header", name.to_owned())]);
         }
+        let append = [(append::HEADER, "0")];
+        assert!(check(&Request::for_test("PUT", "/b/k", &append)).is_ok());
+        assert!(check(&Request::for_test("PUT", "/b/k?partNumber=1&uploadId=u", &append)).is_err());
         let error = check(&Request::for_test("PUT", "/b/k", &[("x-amz-acl", "public-ready")])).unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument);
     }

@@ -1,5 +1,6 @@
 //! The engine on the simulated machine: several cores, real engine code, crashes by seed.
 
+mod append;
 mod crash;
 mod faults;
 mod operations;

@@ -110,7 +110,7 @@ fn asked_algorithm(request: &Request) -> Result<Option<ChecksumAlgorithm>, S3Err
 /// The checksum of a copy, as far as it is known without reading: the source's if it covers the object, else
 /// the combination of its parts' CRCs. A composite of digests that cannot be combined does not describe
 /// the copy, which has no parts.
-fn kept_checksum(source: &Option<Checksum>, parts: &[ObjectPart]) -> Option<Checksum> {
+pub fn kept_checksum(source: &Option<Checksum>, parts: &[ObjectPart]) -> Option<Checksum> {
     let source = source.as_ref()?;
     if source.kind == ChecksumKind::FullObject {
         return Some(source.clone());

@@ -2,10 +2,11 @@
 
 use crate::base::checksum::{Checksum, ChecksumAlgorithm};
 use crate::base::etag::ETag;
-use crate::engine::{Attributes, Lock};
+use crate::engine::{Attributes, Condition, Lock};
 use crate::http::{Response, percent};
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::append;
 use crate::s3::body::{self, Incoming};
 use crate::s3::error::S3Error;
 use crate::s3::metadata;
@@ -25,6 +26,9 @@ pub async fn run<H: Host, I: Incoming>(
             return Err(S3Error::invalid_argument(message, name, value));
         }
     }
+    if request.head.header(append::HEADER).is_some() {
+        return append::run(service, request, body).await;
+    }
     let stored = store(service, &mut request, body).await?;
     Ok(stored.describe(Response::new(200)))
 }
@@ -34,6 +38,8 @@ pub async fn run<H: Host, I: Incoming>(
 pub struct Stored {
     pub etag: ETag,
     pub checksum: Option<Checksum>,
+    /// Length of what was received.
+    pub bytes: u64,
 }
 
 impl Stored {
@@ -55,19 +61,40 @@ pub async fn store<H: Host, I: Incoming>(
     request: &mut Authorized,
     body: &mut I,
 ) -> Result<Stored, S3Error> {
+    let condition = precondition::of_write(request)?;
+    store_if(service, request, body, condition).await
+}
+
+/// As [`store`], under a condition that is not only the request's. One that does not hold now is refused before
+/// the payload is received; whether it still holds then is decided together with the change.
+pub async fn store_if<H: Host, I: Incoming>(
+    service: &S3Service<H>,
+    request: &mut Authorized,
+    body: &mut I,
+    condition: Condition,
+) -> Result<Stored, S3Error> {
     let bucket = service.bucket(request)?;
     let headers = metadata::of_request(request)?;
-    let condition = precondition::of_write(request)?;
+    let refusal =
+        |error, request: &Request| precondition::refusal(error, &condition, &request.bucket, &request.key);
+    if condition != Condition::default() {
+        let found = service.engine().get(bucket.id, request.key.as_bytes(), None).await?.found();
+        precondition::judge_write(&condition, found.as_ref()).map_err(|error| refusal(error, request))?;
+    }
     // AWS computes CRC-64/NVME for whoever brings no checksum.
     let checksum_default = Some(ChecksumAlgorithm::Crc64Nvme);
     let received = body::receive(service.engine(), request, body, checksum_default).await?;
 
-    let stored = Stored { etag: ETag::of_md5(received.md5), checksum: received.checksum.clone() };
+    let stored = Stored {
+        etag: ETag::of_md5(received.md5),
+        checksum: received.checksum.clone(),
+        bytes: received.bytes,
+    };
     let attributes =
         Attributes { etag: stored.etag, checksum: received.checksum, headers, lock: Lock::default() };
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, received.payload, attributes, condition.clone()).await;
-    put.map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
+    put.map_err(|error| refusal(error, request))?;
     Ok(stored)
 }
 

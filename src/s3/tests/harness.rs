@@ -3,13 +3,14 @@
 
 use std::rc::Rc;
 
-use super::{Alone, Bytes, options};
+use super::{Alone, Bytes, Silent, options};
 use crate::auth::Keys;
 use crate::auth::sign::{Credentials, sign_v4};
 use crate::engine::{Engine, prepare};
 use crate::http::{Head, ResponseBody};
 use crate::io::sim::{SimHost, Simulation};
 use crate::io::{Host, TimestampMs};
+use crate::s3::body::Incoming;
 use crate::s3::service::{S3Service, Settings};
 use crate::s3::xml::{self, Element};
 
@@ -102,9 +103,20 @@ impl Node {
         self.service.engine().host().now()
     }
 
+    /// Sends a request's head, and nothing of its body.
+    pub fn send_only_head(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut head = head(method, target, headers, &[0; 1000]);
+        sign_v4(&mut head, ROOT, self.now(), "UNSIGNED-PAYLOAD");
+        self.send_with(head, &mut Silent)
+    }
+
     fn send_head(&self, head: Head, body: &[u8]) -> Answer {
+        self.send_with(head, &mut Bytes(body))
+    }
+
+    fn send_with<I: Incoming>(&self, head: Head, body: &mut I) -> Answer {
         self.simulation.block_on(async {
-            let response = self.service.respond(head, &mut Bytes(body)).await;
+            let response = self.service.respond(head, body).await;
             let mut body = Vec::new();
             match response.body {
                 ResponseBody::Empty => {}

@@ -1,0 +1,161 @@
+//! Appending: PutObject with `x-amz-write-offset-bytes` adds to an object instead of replacing it.
+//!
+//! Source: AWS, "Appending data to objects in directory buckets", and PutObject of the API Reference. The
+//! object's payload is shared by reference, and the change is conditional on the very version that it was
+//! taken of: of several appends at the same offset one wins.
+
+use crate::base::checksum::Checksum;
+use crate::base::etag::ETag;
+use crate::base::limits::{OBJECT_BYTES_MAX, PARTS_MAX};
+use crate::engine::{Attributes, Condition, EngineError, Object, Versioning};
+use crate::hash;
+use crate::http::Response;
+use crate::io::Host;
+use crate::s3::access::Authorized;
+use crate::s3::body::{self, Incoming, Received};
+use crate::s3::claims::too_large;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::op::copy_object::kept_checksum;
+use crate::s3::op::put_object::{self, Stored};
+use crate::s3::precondition;
+use crate::s3::service::S3Service;
+
+/// The header that says how long the object is to be before.
+pub const HEADER: &str = "x-amz-write-offset-bytes";
+
+/// Carries out a PutObject that has the header.
+pub async fn run<H: Host, I: Incoming>(
+    service: &S3Service<H>,
+    mut request: Authorized,
+    body: &mut I,
+) -> Result<Response, S3Error> {
+    let bucket = service.bucket(&request)?;
+    let offset = offset(&request)?;
+    if bucket.versioning != Versioning::Unversioned {
+        let message = "Appending to objects of buckets with versioning is not supported.";
+        return Err(S3Error::invalid_request(message));
+    }
+    let condition = precondition::of_write(&request)?;
+    let found = service.engine().get(bucket.id, request.key.as_bytes(), None).await?.found();
+    precondition::judge_write(&condition, found.as_ref())
+        .map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
+    if found.as_ref().map_or(0, |object| object.bytes) != offset {
+        return Err(Code::InvalidWriteOffset.into());
+    }
+    let Some(object) = found else { return create(service, request, body).await };
+    let base = Base::of(&object)?;
+    let received = receive(service, &mut request, body, &base).await?;
+    let bytes = object.bytes + received.bytes;
+    if bytes > OBJECT_BYTES_MAX {
+        return Err(too_large(bytes, OBJECT_BYTES_MAX));
+    }
+    let stored = base.extended(&received)?;
+    let attributes = Attributes {
+        etag: stored.etag,
+        checksum: stored.checksum.clone(),
+        headers: object.attributes.headers.clone(),
+        lock: object.attributes.lock,
+    };
+    let payload = object.followed_by(received.payload).await?;
+    let same = Condition { sequence: Some(object.sequence), ..Condition::default() };
+    let put = service.engine().put(bucket.id, request.key.as_bytes(), payload, attributes, same).await;
+    put.map_err(conflict)?;
+    Ok(stored.describe(Response::new(200)).with_header("x-amz-object-size", bytes.to_string()))
+}
+
+/// The first append makes the object, if nobody else does meanwhile.
+async fn create<H: Host, I: Incoming>(
+    service: &S3Service<H>,
+    mut request: Authorized,
+    body: &mut I,
+) -> Result<Response, S3Error> {
+    let absent = Condition { absent: true, ..Condition::default() };
+    let stored = put_object::store_if(service, &mut request, body, absent).await;
+    let stored = stored.map_err(|error| match error.code {
+        Code::PreconditionFailed => Code::ConditionalRequestConflict.into(),
+        _ => error,
+    })?;
+    let bytes = stored.bytes.to_string();
+    Ok(stored.describe(Response::new(200)).with_header("x-amz-object-size", bytes))
+}
+
+fn offset(request: &Authorized) -> Result<u64, S3Error> {
+    let text = request.header(HEADER)?.unwrap_or_default();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(|| {
+        let message = "The write offset must be a number of bytes.";
+        S3Error::invalid_argument(message, HEADER, text)
+    })
+}
+
+async fn receive<H: Host, I: Incoming>(
+    service: &S3Service<H>,
+    request: &mut Authorized,
+    body: &mut I,
+    base: &Base,
+) -> Result<Received<H>, S3Error> {
+    let algorithm = base.checksum.as_ref().map(|checksum| checksum.algorithm);
+    body::receive(service.engine(), request, body, algorithm).await
+}
+
+/// Somebody changed the object since it was looked up: the client may look where it ends now.
+fn conflict(error: EngineError) -> S3Error {
+    match error {
+        EngineError::ConditionFailed | EngineError::ConditionOnMissing => {
+            Code::ConditionalRequestConflict.into()
+        }
+        other => other.into(),
+    }
+}
+
+/// What an object brings into an append.
+struct Base {
+    etag: ETag,
+    /// A CRC of the whole object; `None` if it has no checksum.
+    checksum: Option<Checksum>,
+}
+
+impl Base {
+    fn of<H: Host>(object: &Object<H>) -> Result<Self, S3Error> {
+        let headers = &object.attributes.headers;
+        if headers.iter().any(|(name, _)| name == ":encryption") {
+            return Err(S3Error::not_implemented(HEADER));
+        }
+        let etag = object.attributes.etag;
+        if etag.parts >= PARTS_MAX {
+            return Err(Code::TooManyParts.into());
+        }
+        let checksum = kept_checksum(&object.attributes.checksum, &object.parts);
+        if let Some(checksum) = &checksum
+            && !checksum.algorithm.is_linear()
+        {
+            return Err(S3Error::invalid_request(format!(
+                "You can only append to objects with a CRC checksum of the full object, and this one has {}.",
+                checksum.algorithm.name()
+            )));
+        }
+        Ok(Self { etag, checksum })
+    }
+
+    /// ETag and checksum of the object with what was received behind it. The ETag is no digest of the bytes,
+    /// as the number of appends at its end says.
+    fn extended<H: Host>(&self, received: &Received<H>) -> Result<Stored, S3Error> {
+        let digest = hash::md5(&[self.etag.digest, received.md5].concat());
+        let etag = ETag { digest, parts: self.etag.parts.max(1) + 1 };
+        let checksum = match (&self.checksum, &received.checksum) {
+            (Some(base), Some(more)) if base.algorithm == more.algorithm => {
+                let value = hash::combine(base.algorithm, &base.value, &more.value, received.bytes);
+                Some(Checksum { value, ..base.clone() })
+            }
+            (Some(base), Some(more)) => {
+                return Err(S3Error::invalid_request(format!(
+                    "Checksum Type mismatch occurred, expected checksum Type: {}, actual checksum Type: {}",
+                    base.algorithm.name().to_ascii_lowercase(),
+                    more.algorithm.name().to_ascii_lowercase()
+                )));
+            }
+            _ => None,
+        };
+        Ok(Stored { etag, checksum, bytes: received.bytes })
+    }
+}
