@@ -5,6 +5,7 @@
 //! what it answers.
 
 pub mod access;
+pub mod accounts;
 pub mod append;
 pub mod body;
 pub mod claims;

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::auth::principal::Accounts as _;
 use crate::auth::{self, Keys, SigningKeys};
 use crate::engine::{Bucket, Engine, Object};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{Host, TimestampMs};
 use crate::net::{Body, Refusal, Service};
 use crate::s3::access::Authorized;
+use crate::s3::accounts::OwnAccount;
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::CopySource;
 use crate::s3::error::{Code, S3Error};
@@ -22,6 +24,7 @@ use crate::s3::op;
 use crate::s3::precondition::{Preconditions, Verdict};
 use crate::s3::request::{Request, is_bucket_name};
 use crate::s3::route::{Level, Operation, Support, route};
+use crate::s3::settings::{BucketSettings, SettingsCache};
 use crate::s3::unsupported;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -79,6 +82,7 @@ pub struct S3Service<H: Host> {
     settings: Settings,
     keys: Rc<dyn Keys>,
     signing_keys: SigningKeys,
+    bucket_settings: SettingsCache,
     host_id: String,
     request_id_last: Cell<u64>,
 }
@@ -95,6 +99,7 @@ impl<H: Host> S3Service<H> {
             settings,
             keys,
             signing_keys: SigningKeys::new(),
+            bucket_settings: SettingsCache::default(),
             host_id,
             request_id_last: Cell::new(first),
         }
@@ -137,6 +142,22 @@ impl<H: Host> S3Service<H> {
         })
     }
 
+    /// The settings of a bucket, which the core reads once for as long as they stay.
+    pub fn bucket_settings(&self, bucket: &Rc<Bucket>) -> Rc<BucketSettings> {
+        self.bucket_settings.of(bucket)
+    }
+
+    /// The accounts that documents and headers may name.
+    pub fn accounts(&self) -> OwnAccount<'_> {
+        OwnAccount(&self.settings)
+    }
+
+    /// Canonical id of a bucket's owner.
+    pub fn owner_id(&self, settings: &BucketSettings) -> String {
+        let named = settings.owner().and_then(|account| self.accounts().canonical_id(account));
+        named.unwrap_or_else(|| self.settings.owner_id.clone())
+    }
+
     /// Refuses a request that expects the bucket of another account.
     pub fn check_owner(&self, request: &Request, header: &str) -> Result<(), S3Error> {
         match request.header(header)? {
@@ -165,7 +186,7 @@ impl<H: Host> S3Service<H> {
     async fn answer<I: Incoming>(&self, head: Head, body: &mut I) -> Result<Response, S3Error> {
         let request = Request::new(head, &self.settings.domains)?;
         if request.head.method == "OPTIONS" {
-            return Err(preflight(&request));
+            return op::bucket_cors::preflight(self, &request);
         }
         if op::post_object::is_form(&request) {
             return op::post_object::run(self, request, body).await;
@@ -194,6 +215,45 @@ impl<H: Host> S3Service<H> {
             };
         }
         match request.operation() {
+            Operation::GetBucketAcl | Operation::PutBucketAcl => {
+                op::bucket_acl::run(self, request, body).await
+            }
+            Operation::GetBucketCors | Operation::PutBucketCors | Operation::DeleteBucketCors => {
+                op::bucket_cors::run(self, request, body).await
+            }
+            Operation::GetBucketEncryption
+            | Operation::PutBucketEncryption
+            | Operation::DeleteBucketEncryption => op::bucket_encryption::run(self, request, body).await,
+            Operation::GetBucketLifecycleConfiguration
+            | Operation::PutBucketLifecycleConfiguration
+            | Operation::DeleteBucketLifecycle => op::bucket_lifecycle::run(self, request, body).await,
+            Operation::GetBucketNotificationConfiguration | Operation::PutBucketNotificationConfiguration => {
+                op::bucket_notification::run(self, request, body).await
+            }
+            Operation::GetBucketOwnershipControls
+            | Operation::PutBucketOwnershipControls
+            | Operation::DeleteBucketOwnershipControls => {
+                op::bucket_ownership_controls::run(self, request, body).await
+            }
+            Operation::GetBucketPolicy
+            | Operation::GetBucketPolicyStatus
+            | Operation::PutBucketPolicy
+            | Operation::DeleteBucketPolicy => op::bucket_policy::run(self, request, body).await,
+            Operation::GetBucketRequestPayment | Operation::PutBucketRequestPayment => {
+                op::bucket_request_payment::run(self, request, body).await
+            }
+            Operation::GetBucketTagging | Operation::PutBucketTagging | Operation::DeleteBucketTagging => {
+                op::bucket_tagging::run(self, request, body).await
+            }
+            Operation::GetBucketVersioning | Operation::PutBucketVersioning => {
+                op::bucket_versioning::run(self, request, body).await
+            }
+            Operation::GetObjectLockConfiguration | Operation::PutObjectLockConfiguration => {
+                op::object_lock_configuration::run(self, request, body).await
+            }
+            Operation::GetPublicAccessBlock
+            | Operation::PutPublicAccessBlock
+            | Operation::DeletePublicAccessBlock => op::public_access_block::run(self, request, body).await,
             Operation::ListBuckets => op::list_buckets::run(self, request).await,
             Operation::CreateBucket => op::create_bucket::run(self, request, body).await,
             Operation::HeadBucket => op::head_bucket::run(self, request).await,
@@ -236,6 +296,8 @@ impl<H: Host> S3Service<H> {
         let request_id = self.request_id();
         let is_head = head.method == "HEAD";
         let path = head.path.clone();
+        let cross_origin =
+            head.header("origin").is_some_and(|_| head.method != "OPTIONS").then(|| head.clone());
         let mut response = match self.answer(head, body).await {
             Ok(response) => response,
             Err(error) => {
@@ -249,6 +311,9 @@ impl<H: Host> S3Service<H> {
                 response
             }
         };
+        if let Some(head) = cross_origin {
+            op::bucket_cors::write_headers(self, &head, &mut response);
+        }
         response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
         response
     }
@@ -277,16 +342,4 @@ impl<H: Host> Service for S3Service<H> {
     fn now(&self) -> TimestampMs {
         self.engine.host().now()
     }
-}
-
-/// The answer to a browser's CORS preflight while no bucket can have a CORS configuration.
-fn preflight(request: &Request) -> S3Error {
-    if request.head.header("origin").is_none() {
-        let message = "Insufficient information. Origin request header needed.";
-        return S3Error::new(Code::BadRequest).with_message(message);
-    }
-    let method = request.head.text("access-control-request-method").unwrap_or_default();
-    S3Error::new(Code::AccessForbidden)
-        .with_field("Method", method)
-        .with_field("ResourceType", request.level().resource_type())
 }

@@ -5,6 +5,7 @@ mod checksums;
 mod forms;
 mod harness;
 mod objects;
+mod settings;
 mod writes;
 
 use std::collections::BTreeSet;

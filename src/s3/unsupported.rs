@@ -4,7 +4,7 @@
 use crate::s3::append;
 use crate::s3::error::S3Error;
 use crate::s3::request::Request;
-use crate::s3::route::{Operation, route};
+use crate::s3::route::{Level, Operation, route};
 
 /// A header, or all headers that begin so, with the values that ask for nothing.
 struct Row {
@@ -29,8 +29,6 @@ const CANNED_ACLS: [&str; 5] =
 const TABLE: &[Row] = &[
     // All canned ACLs under which only the owner of the bucket may do anything.
     header("x-amz-acl", &["private", "bucket-owner-read", "bucket-owner-full-control"]),
-    header("x-amz-bucket-object-lock-enabled", &["false", "False"]),
-    header("x-amz-object-ownership", &["BucketOwnerEnforced"]),
     header("x-amz-tagging", &[""]),
     prefix("x-amz-copy-source-server-side-encryption"),
     prefix("x-amz-grant-"),
@@ -38,12 +36,16 @@ const TABLE: &[Row] = &[
     prefix("x-amz-server-side-encryption"),
 ];
 
-/// Refuses a request that carries such a header.
+/// Refuses a request that carries such a header. Buckets have ACLs, objects don't.
 pub fn check(request: &Request) -> Result<(), S3Error> {
     if request.head.header(append::HEADER).is_some() && route(request) != Ok(Operation::PutObject) {
         return Err(S3Error::not_implemented(append::HEADER));
     }
+    let is_acl = |name: &str| name == "x-amz-acl" || name.starts_with("x-amz-grant-");
     for (name, value) in &request.head.headers {
+        if request.level() == Level::Bucket && is_acl(name) {
+            continue;
+        }
         let row = TABLE
             .iter()
             .find(|row| if row.is_prefix { name.starts_with(row.name) } else { name == row.name });

@@ -1,6 +1,6 @@
 //! Small, large and oddly named objects through the clients people use, compared byte for byte.
 
-use crate::node::Node;
+use crate::node::{Node, Options};
 use crate::tools;
 
 fn round_trip(script: &str, arguments: &[&str]) {
@@ -16,6 +16,17 @@ fn boto3_round_trips() {
 #[test]
 fn boto3_posts_forms() {
     round_trip("forms_boto3.py", &[]);
+}
+
+#[test]
+fn boto3_changes_every_setting_of_a_bucket() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("node.toml");
+    std::fs::write(&file, "[[webhook]]\nname = 'main'\nurl = 'http://127.0.0.1:9/events'\n").unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    let arguments = ["--config", &file, "--new-buckets", "acl"].map(str::to_owned).to_vec();
+    let node = Node::start_with(Options { arguments, ..Options::default() });
+    println!("{}", tools::python("settings_boto3.py", &["arn:ringcask:sqs:us-east-1:main:webhook"], &node));
 }
 
 #[test]

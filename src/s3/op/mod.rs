@@ -4,7 +4,17 @@
 //! [`Authorized`](crate::s3::access::Authorized) request and answers a response or an error.
 
 pub mod abort_multipart_upload;
+pub mod bucket_acl;
+pub mod bucket_cors;
+pub mod bucket_encryption;
+pub mod bucket_lifecycle;
+pub mod bucket_notification;
+pub mod bucket_ownership_controls;
+pub mod bucket_policy;
+pub mod bucket_request_payment;
 pub mod bucket_settings;
+pub mod bucket_tagging;
+pub mod bucket_versioning;
 pub mod complete_multipart_upload;
 pub mod copy_object;
 pub mod create_bucket;
@@ -23,9 +33,12 @@ pub mod list_object_versions;
 pub mod list_objects;
 pub mod list_objects_v2;
 pub mod list_parts;
+pub mod object_lock_configuration;
 pub mod object_settings;
 pub mod post_object;
+pub mod public_access_block;
 pub mod put_object;
+pub mod setting;
 pub mod upload_part;
 pub mod upload_part_copy;
 
@@ -34,5 +47,10 @@ use crate::s3::xml::XmlWriter;
 
 /// A response whose body is an XML document.
 pub fn document(xml: XmlWriter) -> Response {
-    Response::new(200).with_header("Content-Type", "application/xml").with_body(xml.finish())
+    document_bytes(xml.finish())
+}
+
+/// As [`document`], of a document that is written already.
+pub fn document_bytes(document: Vec<u8>) -> Response {
+    Response::new(200).with_header("Content-Type", "application/xml").with_body(document)
 }

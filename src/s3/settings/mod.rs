@@ -4,6 +4,7 @@
 //! questions that requests ask it. All of it is pure. The engine keeps the written form; [`BucketSettings`]
 //! reads a setting when it is first asked for, and the service keeps that while the bucket stays as it is.
 
+pub mod acl;
 pub mod cors;
 pub mod document;
 pub mod encryption;
@@ -20,6 +21,8 @@ pub mod versioning;
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
+use crate::auth::acl::Acl;
+use crate::auth::policy::{Kind, Policy};
 use crate::base::limits::BUCKET_SETTINGS_CACHED_MAX;
 use crate::engine::{Bucket, BucketId};
 use crate::s3::error::{Code, S3Error};
@@ -36,15 +39,20 @@ pub use public_access_block::PublicAccessBlock;
 /// Setting that names the account which owns a bucket: its twelve digits.
 pub const OWNER: &str = "owner";
 
+/// Setting that holds the bucket's policy, byte for byte as it was put.
+pub const POLICY: &str = "policy";
+
 /// The settings of a bucket as they are now.
 pub struct BucketSettings {
     bucket: Rc<Bucket>,
+    acl: Parsed<Acl>,
     cors: Parsed<Cors>,
     encryption: Parsed<DefaultEncryption>,
     lifecycle: Parsed<Lifecycle>,
     notification: Parsed<Notification>,
     object_lock: Parsed<ObjectLock>,
     ownership: Parsed<ObjectOwnership>,
+    policy: Parsed<Policy>,
     public_access_block: Parsed<PublicAccessBlock>,
 }
 
@@ -55,12 +63,14 @@ impl BucketSettings {
     pub fn new(bucket: Rc<Bucket>) -> Self {
         Self {
             bucket,
+            acl: OnceCell::new(),
             cors: OnceCell::new(),
             encryption: OnceCell::new(),
             lifecycle: OnceCell::new(),
             notification: OnceCell::new(),
             object_lock: OnceCell::new(),
             ownership: OnceCell::new(),
+            policy: OnceCell::new(),
             public_access_block: OnceCell::new(),
         }
     }
@@ -72,6 +82,15 @@ impl BucketSettings {
     /// Account id of the owner; `None` for a bucket of the node's own account that never said so.
     pub fn owner(&self) -> Option<&str> {
         std::str::from_utf8(self.bucket.settings.get(OWNER)?).ok()
+    }
+
+    /// `None` if nobody ever put one: then it is the owner's alone.
+    pub fn acl(&self) -> Result<Option<&Acl>, S3Error> {
+        self.read(&self.acl, acl::NAME, |text| Acl::parse(std::str::from_utf8(text).ok()?))
+    }
+
+    pub fn policy(&self) -> Result<Option<&Policy>, S3Error> {
+        self.read(&self.policy, POLICY, |text| Policy::parse(text, Kind::Bucket).ok())
     }
 
     pub fn cors(&self) -> Result<Option<&Cors>, S3Error> {
@@ -110,18 +129,28 @@ impl BucketSettings {
         Ok(self.parsed(&self.public_access_block)?.copied().unwrap_or_default())
     }
 
+    fn parsed<'a, D: Document>(&'a self, cell: &'a Parsed<D>) -> Result<Option<&'a D>, S3Error> {
+        self.read(cell, D::NAME, |text| D::parse(text).ok())
+    }
+
     /// Reads what was stored. What cannot be read fails the request: a setting that restricts must not be
     /// taken for one that is not there.
-    fn parsed<'a, D: Document>(&'a self, cell: &'a Parsed<D>) -> Result<Option<&'a D>, S3Error> {
+    fn read<'a, T>(
+        &'a self,
+        cell: &'a Parsed<T>,
+        name: &str,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Option<&'a T>, S3Error> {
         if let Some(setting) = cell.get() {
             return Ok(setting.as_ref());
         }
-        let setting = self.bucket.settings.get(D::NAME).map(|text| D::parse(text)).transpose();
-        let setting = setting.map_err(|error| {
-            let bucket = &self.bucket.name;
-            tracing::error!(bucket, setting = D::NAME, "a stored setting cannot be read: {}", error.message);
-            Code::InternalError
-        })?;
+        let setting = match self.bucket.settings.get(name) {
+            None => None,
+            Some(text) => Some(parse(text).ok_or_else(|| {
+                tracing::error!(bucket = self.bucket.name, setting = name, "a stored setting cannot be read");
+                Code::InternalError
+            })?),
+        };
         Ok(cell.get_or_init(|| setting).as_ref())
     }
 }
@@ -186,7 +215,11 @@ mod tests {
 
     #[test]
     fn a_setting_that_cannot_be_read_is_not_taken_for_absent() {
-        let settings = BucketSettings::new(bucket(&[("publicAccessBlock", b"<")]));
+        let settings =
+            BucketSettings::new(bucket(&[("publicAccessBlock", b"<"), ("acl", b"x;y"), ("policy", b"{")]));
         assert_eq!(settings.public_access_block().unwrap_err().code, Code::InternalError);
+        assert_eq!(settings.acl().unwrap_err().code, Code::InternalError);
+        assert_eq!(settings.policy().unwrap_err().code, Code::InternalError);
+        assert_eq!(settings.cors(), Ok(None));
     }
 }

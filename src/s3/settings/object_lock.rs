@@ -5,6 +5,7 @@
 
 use super::document::{Document, Fields, malformed};
 use crate::base::limits::{RETENTION_DAYS_MAX, RETENTION_YEARS_MAX};
+use crate::engine::{Retention, RetentionMode};
 use crate::io::TimestampMs;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{Element, XmlWriter};
@@ -20,19 +21,6 @@ pub struct ObjectLock {
 pub struct DefaultRetention {
     pub mode: RetentionMode,
     pub period: RetentionPeriod,
-}
-
-/// Until when, and how strictly, a version stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    pub mode: RetentionMode,
-    pub until: TimestampMs,
-}
-/// Who may end a retention before its time: who bypasses governance, or nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetentionMode {
-    Governance,
-    Compliance,
 }
 
 /// A length of time, as it was given.

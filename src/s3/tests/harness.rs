@@ -59,6 +59,11 @@ impl Answer {
 impl Node {
     /// A new node that holds the bucket `bucket`.
     pub fn with_bucket(bucket: &str) -> Self {
+        Self::with_settings(bucket, Settings::default())
+    }
+
+    /// A new node of those settings that holds the bucket `bucket`.
+    pub fn with_settings(bucket: &str, settings: Settings) -> Self {
         let simulation = Simulation::new(1);
         let host = simulation.host(1);
         let engine = simulation.block_on(async {
@@ -67,7 +72,7 @@ impl Node {
             engine.recover().await.expect("nothing to recover");
             engine
         });
-        let service = S3Service::new(engine, Settings::default(), Rc::new(RootKey));
+        let service = S3Service::new(engine, settings, Rc::new(RootKey));
         let node = Self { service, simulation };
         assert_eq!(node.send("PUT", &format!("/{bucket}"), &[], b"").status, 200);
         node
