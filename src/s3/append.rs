@@ -156,6 +156,6 @@ impl Base {
             }
             _ => None,
         };
-        Ok(Stored { etag, checksum, bytes: received.bytes })
+        Ok(Stored { etag, checksum, bytes: received.bytes, version: None })
     }
 }

@@ -1,5 +1,8 @@
 //! `x-amz-copy-source`: the object that CopyObject and UploadPartCopy read.
 
+use crate::engine::{Object, VersionId};
+use crate::http::Response;
+use crate::io::Host;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::{Request, decode};
 use crate::s3::version;
@@ -11,6 +14,25 @@ const HEADER: &str = "x-amz-copy-source";
 pub struct CopySource {
     pub bucket: String,
     pub key: String,
+    /// `None`: the current one.
+    pub version: Option<VersionId>,
+}
+
+/// What a copy reads.
+pub struct Source<H: Host> {
+    pub name: CopySource,
+    pub object: Object<H>,
+    /// `None` if its bucket never had versioning.
+    pub version: Option<VersionId>,
+}
+
+impl<H: Host> Source<H> {
+    /// Names the version that was copied in an answer.
+    pub fn describe(&self, response: &mut Response) {
+        if let Some(version) = self.version {
+            response.header("x-amz-copy-source-version-id", version::text(version));
+        }
+    }
 }
 
 impl CopySource {
@@ -29,8 +51,8 @@ impl CopySource {
         let path = path.strip_prefix('/').unwrap_or(&path);
         match path.split_once('/') {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-                version::check(id, key)?;
-                Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
+                let version = version::read(id)?;
+                Ok(Self { bucket: bucket.to_owned(), key: key.to_owned(), version })
             }
             _ => Err(invalid(value)),
         }
@@ -61,11 +83,22 @@ mod tests {
             ("/b/k/l", "b", "k/l"),
             ("%2Fb%2Fk", "b", "k"),
             ("b/a%20b+c%2Bd", "b", "a b+c+d"),
-            ("b/k?versionId=null", "b", "k"),
             ("b/k%3FversionId=x", "b", "k?versionId=x"),
             ("b//k", "b", "/k"),
         ] {
             assert_eq!(source(value), Ok((bucket.to_owned(), key.to_owned())), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_source_may_name_a_version() {
+        for (value, version) in [
+            ("b/k", None),
+            ("b/k?versionId=null", Some(VersionId::Null)),
+            ("b/k?versionId=0000000000000010", Some(VersionId::Numbered(16))),
+        ] {
+            let request = Request::for_test("PUT", "/b/k", &[(HEADER, value)]);
+            assert_eq!(CopySource::of(&request).unwrap().version, version, "{value}");
         }
     }
 
@@ -75,6 +108,7 @@ mod tests {
             assert_eq!(source(value), Err(Code::InvalidArgument), "{value}");
         }
         assert_eq!(source("b/k?versionId=x"), Err(Code::InvalidArgument));
+        assert_eq!(source("b/k?versionId="), Err(Code::InvalidArgument));
         assert_eq!(source("arn:aws:s3:us-east-1:1:accesspoint/a/object/k"), Err(Code::NotImplemented));
     }
 }

@@ -21,7 +21,8 @@ impl From<EngineError> for S3Error {
             EngineError::ConditionFailed => Code::PreconditionFailed.into(),
             EngineError::Changed => Code::OperationAborted.into(),
             EngineError::LimitExceeded(_) => Self::invalid_request(error.to_string()),
-            EngineError::Locked => Code::AccessDenied.into(),
+            EngineError::Locked => Self::new(Code::AccessDenied)
+                .with_message("Access Denied because object protected by object lock."),
             EngineError::DeleteMarker => Code::MethodNotAllowed.into(),
             EngineError::NoSuchObject => Code::NoSuchKey.into(),
             EngineError::Full => Code::InsufficientStorage.into(),

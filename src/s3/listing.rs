@@ -3,7 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::engine::{ListPage, ListQuery, ListedObject};
+use crate::base::checksum::{ChecksumAlgorithm, ChecksumKind};
+use crate::base::etag::ETag;
+use crate::engine::{ListPage, ListQuery};
+use crate::io::TimestampMs;
 use crate::s3::error::S3Error;
 use crate::s3::request::Request;
 use crate::s3::service::Settings;
@@ -93,23 +96,13 @@ impl Filter {
         }
     }
 
-    /// Writes the objects of a page as elements of that name (with their owner, if given), then its common
-    /// prefixes.
-    pub fn write_page(
-        &self,
-        xml: &mut XmlWriter,
-        element: &'static str,
-        page: &ListPage,
-        owner_of: Option<&Settings>,
-    ) {
+    /// Writes the objects of a page (with their owner, if given), then its common prefixes.
+    pub fn write_page(&self, xml: &mut XmlWriter, page: &ListPage, owner_of: Option<&Settings>) {
         for object in &page.objects {
-            xml.open(element);
+            xml.open("Contents");
             self.write_key(xml, "Key", &object.key);
-            if element == VERSION {
-                xml.text("VersionId", "null");
-                xml.text("IsLatest", "true");
-            }
-            write_object(xml, object);
+            write_modified(xml, object.modified);
+            write_content(xml, &object.etag, object.checksum, object.bytes);
             if let Some(settings) = owner_of {
                 owner(xml, "Owner", settings);
             }
@@ -128,20 +121,24 @@ impl Filter {
     }
 }
 
-/// Element of an object in a listing.
-pub const CONTENTS: &str = "Contents";
+/// Writes when an object, a version or a delete marker was made.
+pub fn write_modified(xml: &mut XmlWriter, modified: TimestampMs) {
+    xml.text("LastModified", &xml::timestamp(modified));
+}
 
-/// Element of an object in a listing of versions.
-pub const VERSION: &str = "Version";
-
-fn write_object(xml: &mut XmlWriter, object: &ListedObject) {
-    xml.text("LastModified", &xml::timestamp(object.modified));
-    xml.text("ETag", &format!("\"{}\"", object.etag));
-    if let Some((algorithm, kind)) = object.checksum {
+/// Writes what a listing says of an object's payload.
+pub fn write_content(
+    xml: &mut XmlWriter,
+    etag: &ETag,
+    checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    bytes: u64,
+) {
+    xml.text("ETag", &format!("\"{etag}\""));
+    if let Some((algorithm, kind)) = checksum {
         xml.text("ChecksumAlgorithm", algorithm.name());
         xml.text("ChecksumType", kind.name());
     }
-    xml.value("Size", object.bytes);
+    xml.value("Size", bytes);
 }
 
 /// Writes the owner of everything on the node.

@@ -7,8 +7,10 @@ use crate::engine::{Headers, Object};
 use crate::http::{Response, date};
 use crate::io::Host;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::lock;
 use crate::s3::multipart::checksum_text;
 use crate::s3::request::Request;
+use crate::s3::tagging::TagSet;
 
 /// User metadata begin so.
 pub const USER_PREFIX: &str = "x-amz-meta-";
@@ -61,10 +63,12 @@ pub fn of_request(request: &Request) -> Result<Headers, S3Error> {
     Ok(headers)
 }
 
-/// What a copy keeps of its source: all but the redirect, which only the copy's request can set.
+/// What a copy keeps of its source: all but the redirect, which only the copy's request can set, and what is
+/// kept beside headers (tags, ACL), which have rules of their own.
 pub fn of_source(source: &Headers, request: &Request) -> Result<Headers, S3Error> {
     check_storage_class(request)?;
-    let mut headers: Headers = source.iter().filter(|(name, _)| name != REDIRECT).cloned().collect();
+    let mut headers: Headers =
+        source.iter().filter(|(name, _)| is_header(name) && name != REDIRECT).cloned().collect();
     headers.extend(redirect(request)?);
     Ok(headers)
 }
@@ -131,7 +135,13 @@ pub fn describe<H: Host>(
     response.header("Last-Modified", date::imf_fixdate(object.modified()));
     response.header("ETag", format!("\"{}\"", object.attributes.etag));
     response.header("Accept-Ranges", "bytes");
-    write_kept(response, &object.attributes.headers, request, is_anonymous)
+    write_kept(response, &object.attributes.headers, request, is_anonymous)?;
+    let tags = TagSet::load(&object.attributes.headers);
+    if !tags.is_empty() {
+        response.header("x-amz-tagging-count", tags.len().to_string());
+    }
+    lock::describe(response, &object.attributes.lock);
+    Ok(())
 }
 
 /// Writes an object's checksum if the request asks for it.
@@ -159,7 +169,7 @@ fn write_kept(
         let message = "Request specific response headers cannot be used for anonymous GET requests.";
         return Err(S3Error::invalid_request(message));
     }
-    for (name, value) in headers {
+    for (name, value) in headers.iter().filter(|(name, _)| is_header(name)) {
         if !overrides.iter().any(|(overridden, _)| overridden == name) {
             response.header(shown(name), value);
         }
@@ -168,6 +178,11 @@ fn write_kept(
         response.header(shown(name), value);
     }
     Ok(())
+}
+
+/// What objects keep beside headers has names that no header of HTTP can have.
+fn is_header(name: &str) -> bool {
+    !name.starts_with(':')
 }
 
 /// The spelling of a kept header in responses.
@@ -227,7 +242,11 @@ mod tests {
 
     #[test]
     fn a_copy_takes_all_but_the_redirect_of_its_source() {
-        let source = vec![("x-amz-meta-a".to_owned(), b"1".to_vec()), (REDIRECT.to_owned(), b"/x".to_vec())];
+        let source = vec![
+            ("x-amz-meta-a".to_owned(), b"1".to_vec()),
+            (REDIRECT.to_owned(), b"/x".to_vec()),
+            (":tags".to_owned(), b"a=b".to_vec()),
+        ];
         let headers = of_source(&source, &Request::for_test("PUT", "/b/k", &[])).unwrap();
         assert_eq!(headers, source[..1]);
     }
@@ -235,8 +254,11 @@ mod tests {
     #[test]
     fn a_response_is_overridden_for_those_who_signed() {
         let request = Request::for_test("GET", "/b/k?response-content-type=text/x&response-expires=0", &[]);
-        let headers =
-            vec![("content-type".to_owned(), b"a/b".to_vec()), ("x-amz-meta-a".to_owned(), b"1".to_vec())];
+        let headers = vec![
+            ("content-type".to_owned(), b"a/b".to_vec()),
+            ("x-amz-meta-a".to_owned(), b"1".to_vec()),
+            (":tags".to_owned(), b"a=b".to_vec()),
+        ];
         let mut response = Response::new(200);
         write_kept(&mut response, &headers, &request, false).unwrap();
         assert_eq!(

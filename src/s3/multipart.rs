@@ -189,9 +189,9 @@ pub fn kind_parse(text: &str) -> Result<ChecksumKind, S3Error> {
         .ok_or_else(|| S3Error::invalid_request("Value for x-amz-checksum-type header is invalid."))
 }
 
-/// The headers that an upload hands on to its object.
+/// What an upload hands on to its object: all but its own checksum.
 pub fn object_headers(headers: Headers) -> Headers {
-    headers.into_iter().filter(|(name, _)| !name.starts_with(':')).collect()
+    headers.into_iter().filter(|(name, _)| name != ALGORITHM_NAME && name != KIND_NAME).collect()
 }
 
 /// A checksum's value as clients see it: base64, and for a composite one the number of its parts.

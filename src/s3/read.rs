@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::auth::Identity;
-use crate::engine::{Object, ObjectPart};
+use crate::engine::{Object, ObjectPart, VersionId};
 use crate::http::range::{self, RangeRequest};
 use crate::http::{Response, date};
 use crate::io::{Host, TimestampMs};
@@ -20,6 +20,8 @@ use crate::s3::version;
 /// A read that can go on.
 pub struct Reading<H: Host> {
     pub object: Object<H>,
+    /// `None` if the bucket never had versioning.
+    pub version: Option<VersionId>,
     pub selection: Selection,
 }
 
@@ -47,18 +49,23 @@ pub enum Selection {
 /// Looks the object up and judges the request's conditions and ranges.
 pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> Result<Outcome<H>, S3Error> {
     let bucket = service.bucket(request)?;
-    version::check_read(request)?;
-    let object = service.engine().get(bucket.id, request.key.as_bytes(), None).await?;
-    let object = object.found().ok_or_else(|| S3Error::no_such_key(&request.key))?;
+    let named = version::named(request)?;
+    let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
+    let object = version::found(lookup, named, &request.key)?;
+    let version = version::shown(&bucket, object.version());
     match Preconditions::of_read(request).judge(&object.attributes.etag, object.modified()) {
         Verdict::Proceed => {}
         Verdict::Failed(header) => return Err(S3Error::precondition_failed(header)),
-        Verdict::NotModified => return Ok(Outcome::NotModified(not_modified(&object))),
+        Verdict::NotModified => {
+            let mut response = not_modified(&object);
+            version::write(&mut response, version);
+            return Ok(Outcome::NotModified(response));
+        }
     }
     let shape = Shape { bytes: object.bytes, modified: object.modified(), parts: &object.parts };
     let etag = object.attributes.etag.to_string();
     let selection = select(request, &shape, &etag)?;
-    Ok(Outcome::Proceed(Reading { object, selection }))
+    Ok(Outcome::Proceed(Reading { object, version, selection }))
 }
 
 /// RFC 9110, section 15.4.5, names the headers of a 304.
@@ -152,6 +159,7 @@ impl<H: Host> Reading<H> {
         };
         let mut response = Response::new(status);
         let is_anonymous = *request.identity() == Identity::Anonymous;
+        version::write(&mut response, self.version);
         metadata::describe(&mut response, &self.object, request, is_anonymous)?;
         self.describe_selection(&mut response, request);
         Ok(response)

@@ -176,14 +176,14 @@ operations! {
     // Objects.
     AbortMultipartUpload "DELETE" Object [Query("uploadId")] "s3:AbortMultipartUpload" Served;
     DeleteObjectAnnotation "DELETE" Object [Query("annotation")] "s3:DeleteObjectAnnotation" Absent;
-    DeleteObjectTagging "DELETE" Object [Query("tagging")] "s3:DeleteObjectTagging" Absent;
+    DeleteObjectTagging "DELETE" Object [Query("tagging")] "s3:DeleteObjectTagging" Served;
     DeleteObject "DELETE" Object [] "s3:DeleteObject" Served;
     GetObjectAnnotation "GET" Object [Query("annotation"), Query("annotationName")] "s3:GetObjectAnnotation" Absent;
     GetObjectAcl "GET" Object [Query("acl")] "s3:GetObjectAcl" Fixed;
     GetObjectAttributes "GET" Object [Query("attributes")] "s3:GetObjectAttributes" Served;
-    GetObjectLegalHold "GET" Object [Query("legal-hold")] "s3:GetObjectLegalHold" Fixed;
-    GetObjectRetention "GET" Object [Query("retention")] "s3:GetObjectRetention" Fixed;
-    GetObjectTagging "GET" Object [Query("tagging")] "s3:GetObjectTagging" Fixed;
+    GetObjectLegalHold "GET" Object [Query("legal-hold")] "s3:GetObjectLegalHold" Served;
+    GetObjectRetention "GET" Object [Query("retention")] "s3:GetObjectRetention" Served;
+    GetObjectTagging "GET" Object [Query("tagging")] "s3:GetObjectTagging" Served;
     GetObjectTorrent "GET" Object [Query("torrent")] "s3:GetObjectTorrent" Absent;
     ListObjectAnnotations "GET" Object [Query("annotation")] "s3:ListObjectAnnotations" Absent;
     ListParts "GET" Object [Query("uploadId")] "s3:ListMultipartUploadParts" Served;
@@ -196,9 +196,9 @@ operations! {
     UploadPartCopy "PUT" Object [Query("uploadId"), Header("x-amz-copy-source")] "s3:PutObject" Served;
     PutObjectAcl "PUT" Object [Query("acl")] "s3:PutObjectAcl" Absent;
     PutObjectAnnotation "PUT" Object [Query("annotation")] "s3:PutObjectAnnotation" Absent;
-    PutObjectLegalHold "PUT" Object [Query("legal-hold")] "s3:PutObjectLegalHold" Absent;
-    PutObjectRetention "PUT" Object [Query("retention")] "s3:PutObjectRetention" Absent;
-    PutObjectTagging "PUT" Object [Query("tagging")] "s3:PutObjectTagging" Absent;
+    PutObjectLegalHold "PUT" Object [Query("legal-hold")] "s3:PutObjectLegalHold" Served;
+    PutObjectRetention "PUT" Object [Query("retention")] "s3:PutObjectRetention" Served;
+    PutObjectTagging "PUT" Object [Query("tagging")] "s3:PutObjectTagging" Served;
     RenameObject "PUT" Object [Query("renameObject")] "s3:RenameObject" Absent;
     UpdateObjectEncryption "PUT" Object [Query("encryption")] "s3:UpdateObjectEncryption" Absent;
     UploadPart "PUT" Object [Query("uploadId")] "s3:PutObject" Served;

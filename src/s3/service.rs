@@ -9,14 +9,14 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::auth::principal::Accounts as _;
 use crate::auth::{self, Keys, SigningKeys};
-use crate::engine::{Bucket, Engine, Object};
+use crate::engine::{Bucket, Engine, Lookup};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{Host, TimestampMs};
 use crate::net::{Body, Refusal, Service};
 use crate::s3::access::Authorized;
 use crate::s3::accounts::OwnAccount;
 use crate::s3::body::Incoming;
-use crate::s3::copy_source::CopySource;
+use crate::s3::copy_source::{CopySource, Source};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form;
 use crate::s3::notification_target::NotificationTarget;
@@ -24,8 +24,9 @@ use crate::s3::op;
 use crate::s3::precondition::{Preconditions, Verdict};
 use crate::s3::request::{Request, is_bucket_name};
 use crate::s3::route::{Level, Operation, Support, route};
-use crate::s3::settings::{BucketSettings, SettingsCache};
+use crate::s3::settings::{BucketSettings, ObjectLock, SettingsCache};
 use crate::s3::unsupported;
+use crate::s3::version;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -158,6 +159,11 @@ impl<H: Host> S3Service<H> {
         named.unwrap_or_else(|| self.settings.owner_id.clone())
     }
 
+    /// How versions of a bucket's objects are locked; `None` if they cannot be.
+    pub fn object_lock(&self, bucket: &Rc<Bucket>) -> Result<Option<ObjectLock>, S3Error> {
+        Ok(self.bucket_settings(bucket).object_lock()?.copied())
+    }
+
     /// Refuses a request that expects the bucket of another account.
     pub fn check_owner(&self, request: &Request, header: &str) -> Result<(), S3Error> {
         match request.header(header)? {
@@ -169,17 +175,25 @@ impl<H: Host> S3Service<H> {
     }
 
     /// The object that a copy reads, once its conditions hold.
-    pub async fn copy_source(&self, request: &Authorized) -> Result<(CopySource, Object<H>), S3Error> {
+    pub async fn copy_source(&self, request: &Authorized) -> Result<Source<H>, S3Error> {
         let source = CopySource::of(request)?;
         request.check_copy_source(&source.bucket, &source.key)?;
         let bucket = self.bucket_named(&source.bucket)?;
         self.check_owner(request, "x-amz-source-expected-bucket-owner")?;
-        let object = self.engine.get(bucket.id, source.key.as_bytes(), None).await?;
-        let object = object.found().ok_or_else(|| S3Error::no_such_key(&source.key))?;
+        let lookup = self.engine.get(bucket.id, source.key.as_bytes(), source.version).await?;
+        if let (Lookup::DeleteMarker { .. }, Some(_)) = (&lookup, source.version) {
+            return Err(S3Error::invalid_request(
+                "The source of a copy request may not specifically refer to a delete marker by version id.",
+            ));
+        }
+        let object = version::found(lookup, source.version, &source.key)?;
         let conditions = Preconditions::of_copy_source(request);
         match conditions.judge(&object.attributes.etag, object.modified()) {
             Verdict::Failed(header) => Err(S3Error::precondition_failed(header)),
-            Verdict::Proceed | Verdict::NotModified => Ok((source, object)),
+            Verdict::Proceed | Verdict::NotModified => {
+                let version = version::shown(&bucket, object.version());
+                Ok(Source { name: source, object, version })
+            }
         }
     }
 
@@ -278,6 +292,13 @@ impl<H: Host> S3Service<H> {
             Operation::HeadObject => op::head_object::run(self, request).await,
             Operation::CopyObject => op::copy_object::run(self, request).await,
             Operation::DeleteObject => op::delete_object::run(self, request).await,
+            Operation::GetObjectTagging => op::object_tagging::get(self, request).await,
+            Operation::PutObjectTagging => op::object_tagging::put(self, request, body).await,
+            Operation::DeleteObjectTagging => op::object_tagging::delete(self, request).await,
+            Operation::GetObjectRetention => op::object_lock::get_retention(self, request).await,
+            Operation::PutObjectRetention => op::object_lock::put_retention(self, request, body).await,
+            Operation::GetObjectLegalHold => op::object_lock::get_legal_hold(self, request).await,
+            Operation::PutObjectLegalHold => op::object_lock::put_legal_hold(self, request, body).await,
             Operation::DeleteObjects => op::delete_objects::run(self, request, body).await,
             operation => Err(S3Error::not_implemented(operation.name())),
         }

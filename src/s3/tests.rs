@@ -4,8 +4,12 @@
 mod checksums;
 mod forms;
 mod harness;
+mod locks;
 mod objects;
 mod settings;
+mod tags;
+mod version_history;
+mod versions;
 mod writes;
 
 use std::collections::BTreeSet;

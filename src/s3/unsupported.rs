@@ -29,10 +29,8 @@ const CANNED_ACLS: [&str; 5] =
 const TABLE: &[Row] = &[
     // All canned ACLs under which only the owner of the bucket may do anything.
     header("x-amz-acl", &["private", "bucket-owner-read", "bucket-owner-full-control"]),
-    header("x-amz-tagging", &[""]),
     prefix("x-amz-copy-source-server-side-encryption"),
     prefix("x-amz-grant-"),
-    prefix("x-amz-object-lock-"),
     prefix("x-amz-server-side-encryption"),
 ];
 
@@ -76,8 +74,6 @@ mod tests {
         for (name, value) in [
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-server-side-encryption-customer-key", "x"),
-            ("x-amz-object-lock-mode", "GOVERNANCE"),
-            ("x-amz-tagging", "a=b"),
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=x"),
         ] {
@@ -97,7 +93,8 @@ mod tests {
         for (name, value) in [
             ("x-amz-acl", "private"),
             ("x-amz-request-payer", "requester"),
-            ("x-amz-tagging-directive", "COPY"),
+            ("x-amz-tagging", "a=b"),
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
         ] {
             assert_eq!(check(&Request::for_test("PUT", "/b/k", &[(name, value)])), Ok(()));
         }

@@ -3,7 +3,7 @@
 use crate::base::checksum::Checksum;
 use crate::base::etag::ETag;
 use crate::base::limits::PARTS_MAX;
-use crate::engine::{Attributes, BucketId, Completion, Condition, EngineError, Lock, UploadId};
+use crate::engine::{Attributes, BucketId, Completion, Condition, EngineError, Lock, UploadId, VersionId};
 use crate::hash;
 use crate::http::Response;
 use crate::io::Host;
@@ -11,11 +11,14 @@ use crate::s3::access::Authorized;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::completion::{self, Assembly, NamedPart, Promise};
 use crate::s3::error::S3Error;
+use crate::s3::lock::LockWish;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::op::put_object;
 use crate::s3::precondition;
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
+use crate::s3::settings::object_lock::ObjectLock;
+use crate::s3::version;
 use crate::s3::xml::XmlWriter;
 
 pub async fn run<H: Host, I: Incoming>(
@@ -32,8 +35,11 @@ pub async fn run<H: Host, I: Incoming>(
     let document = body::receive_document(host, &mut request, body, DocumentDigest::OfObject).await?;
     let named = completion::parse(&document)?;
     let wanted = Wanted { bucket: bucket.id, key: &request.key, id, id_text: &id_text, named: &named };
-    let object = wanted.complete(service, &request, &promise, condition).await?;
-    Ok(super::document(answer(&request, &object)))
+    let lock = service.object_lock(&bucket)?;
+    let object = wanted.complete(service, &request, &promise, condition, lock).await?;
+    let mut response = super::document(answer(&request, &object));
+    version::write_made(&mut response, object.version);
+    Ok(response)
 }
 
 /// What is to become an object.
@@ -50,6 +56,7 @@ struct Completed {
     etag: ETag,
     checksum: Option<Checksum>,
     parts: usize,
+    version: Option<VersionId>,
 }
 
 impl Wanted<'_> {
@@ -59,11 +66,12 @@ impl Wanted<'_> {
         request: &Request,
         promise: &Promise,
         condition: Condition,
+        bucket_lock: Option<ObjectLock>,
     ) -> Result<Completed, S3Error> {
         let engine = service.engine();
         let key = self.key.as_bytes();
         let found = engine.upload(self.bucket, key, self.id, 0, usize::from(PARTS_MAX)).await;
-        let (upload, stored) = match found {
+        let (mut upload, stored) = match found {
             Ok(found) => found,
             Err(EngineError::NoSuchUpload) => return self.repeat(service, condition).await,
             Err(error) => return Err(error.into()),
@@ -71,12 +79,14 @@ impl Wanted<'_> {
         let expected = UploadChecksum::load(&upload.headers);
         let Assembly { parts, etag, checksum } =
             completion::assemble(self.id_text, expected, self.named, &stored, promise)?;
+        let lock = LockWish::take(&mut upload.headers).grant(bucket_lock, engine.host().now())?;
         let headers = multipart::object_headers(upload.headers);
-        let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock: Lock::default() };
+        let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
         let completion = Completion { parts, attributes, condition: condition.clone() };
         let done = engine.complete_upload(self.bucket, key, self.id, completion).await;
         let committed = done.map_err(|error| self.refusal(error, &condition, request))?;
-        Ok(Completed { etag: committed.etag, checksum, parts: self.named.len() })
+        let version = committed.version;
+        Ok(Completed { etag: committed.etag, checksum, parts: self.named.len(), version })
     }
 
     /// An upload that is gone may have been completed by the same request, whose answer was lost: the engine
@@ -96,10 +106,11 @@ impl Wanted<'_> {
         let key = self.key.as_bytes();
         let done = service.engine().complete_upload(self.bucket, key, self.id, completion).await;
         let committed = done.map_err(|error| multipart::upload_error(error, self.id_text))?;
-        let object = service.engine().get(self.bucket, key, committed.version).await?;
-        let object = object.found().ok_or_else(gone)?;
+        let version = committed.version;
+        let lookup = service.engine().get(self.bucket, key, version).await?;
+        let object = lookup.found().ok_or_else(gone)?;
         let checksum = object.attributes.checksum.clone();
-        Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len() })
+        Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len(), version })
     }
 
     fn refusal(&self, error: EngineError, condition: &Condition, request: &Request) -> S3Error {

@@ -2,74 +2,93 @@
 
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::limits::{HASH_SLICE_BYTES, PART_BYTES_MAX};
-use crate::engine::{Attributes, Lock, Object, ObjectPart};
+use crate::engine::{Attributes, Committed, Object, ObjectPart};
 use crate::hash::{self, DigestPlan, Hasher};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::claims::invalid_value;
+use crate::s3::copy_source::CopySource;
 use crate::s3::error::S3Error;
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
+use crate::s3::new_object::NewObject;
 use crate::s3::precondition;
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
+use crate::s3::tagging::TagSet;
+use crate::s3::version;
 use crate::s3::xml::{self, XmlWriter};
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
-    let directive = Directive::of(&request)?;
+    let directive = Directive::of_metadata(&request)?;
+    let tagging_directive = Directive::of_tags(&request)?;
     let algorithm = asked_algorithm(&request)?;
     let condition = precondition::of_write(&request)?;
-    let (source, object) = service.copy_source(&request).await?;
+    let new = NewObject::read(service, &request, &bucket).await?;
+    let lock = new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
+    let source = service.copy_source(&request).await?;
+    let object = &source.object;
     if object.bytes > PART_BYTES_MAX {
         return Err(S3Error::invalid_request(format!(
             "The specified copy source is larger than the maximum allowable size for a copy source: \
              {PART_BYTES_MAX}"
         )));
     }
-    let is_itself = source.bucket == request.bucket && source.key == request.key;
-    if is_itself && directive == Directive::Copy && !changes_anything(&request) {
+    if is_itself(&source.name, &request) && directive == Directive::Copy && !changes_anything(&request) {
         return Err(S3Error::invalid_request(
             "This copy request is illegal because it is trying to copy an object to itself without changing \
              the object's metadata, storage class, website redirect location or encryption attributes.",
         ));
     }
-    let headers = match directive {
+    let mut headers = match directive {
         Directive::Copy => metadata::of_source(&object.attributes.headers, &request)?,
         Directive::Replace => metadata::of_request(&request)?,
     };
+    new.store(&mut headers);
+    if tagging_directive == Directive::Copy {
+        TagSet::load(&object.attributes.headers).store(&mut headers);
+    }
     let checksum = match (algorithm, kept_checksum(&object.attributes.checksum, &object.parts)) {
         (Some(algorithm), kept) if kept.as_ref().is_none_or(|kept| kept.algorithm != algorithm) => {
-            Some(computed_checksum(&object, algorithm).await?)
+            Some(computed_checksum(object, algorithm).await?)
         }
         (_, kept) => kept,
     };
     // The ETag is the source's, also that of a multipart object: it stands for the same bytes, and a copy
     // reads none of them.
-    let attributes = Attributes {
-        etag: object.attributes.etag,
-        checksum: checksum.clone(),
-        headers,
-        lock: Lock::default(),
-    };
+    let etag = object.attributes.etag;
+    let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let payload = object.share(0..object.stored_bytes()).await?;
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, payload, attributes, condition.clone()).await;
     let committed =
         put.map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
 
+    let mut response = super::document(answer(&committed, checksum.as_ref()));
+    source.describe(&mut response);
+    version::write_made(&mut response, committed.version);
+    Ok(response)
+}
+
+fn answer(committed: &Committed, checksum: Option<&Checksum>) -> XmlWriter {
     let mut xml = XmlWriter::document("CopyObjectResult");
     xml.text("LastModified", &xml::timestamp(committed.modified));
     xml.text("ETag", &format!("\"{}\"", committed.etag));
-    if let Some(checksum) = &checksum {
+    if let Some(checksum) = checksum {
         xml.text(checksum.algorithm.element(), &checksum_text(checksum, 0));
         xml.text("ChecksumType", checksum.kind.name());
     }
-    Ok(super::document(xml))
+    xml
 }
 
-/// Whose metadata the copy gets.
+/// Whether a copy would replace what is current by itself. A version that is named becomes current again.
+fn is_itself(source: &CopySource, request: &Request) -> bool {
+    source.bucket == request.bucket && source.key == request.key && source.version.is_none()
+}
+
+/// Whose metadata, or whose tags, the copy gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Directive {
     Copy,
@@ -77,9 +96,11 @@ enum Directive {
 }
 
 impl Directive {
-    fn of(request: &Request) -> Result<Self, S3Error> {
-        // There are no tags to copy or replace; the value must still be one.
-        Self::parse(request, "x-amz-tagging-directive", "Unknown tagging directive.")?;
+    fn of_tags(request: &Request) -> Result<Self, S3Error> {
+        Self::parse(request, "x-amz-tagging-directive", "Unknown tagging directive.")
+    }
+
+    fn of_metadata(request: &Request) -> Result<Self, S3Error> {
         Self::parse(request, "x-amz-metadata-directive", "Unknown metadata directive.")
     }
 
@@ -97,6 +118,7 @@ fn changes_anything(request: &Request) -> bool {
     ["x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-checksum-algorithm"]
         .iter()
         .any(|name| request.head.header(name).is_some())
+        || request.head.header("x-amz-tagging-directive") == Some(b"REPLACE")
 }
 
 fn asked_algorithm(request: &Request) -> Result<Option<ChecksumAlgorithm>, S3Error> {
@@ -179,8 +201,9 @@ mod tests {
 
     #[test]
     fn directives_are_two_words() {
-        let of =
-            |value| Directive::of(&Request::for_test("PUT", "/b/k", &[("x-amz-metadata-directive", value)]));
+        let of = |value| {
+            Directive::of_metadata(&Request::for_test("PUT", "/b/k", &[("x-amz-metadata-directive", value)]))
+        };
         assert_eq!(of("COPY"), Ok(Directive::Copy));
         assert_eq!(of("REPLACE"), Ok(Directive::Replace));
         assert_eq!(of("MERGE").unwrap_err().code, Code::InvalidArgument);

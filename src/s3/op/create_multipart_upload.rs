@@ -6,6 +6,7 @@ use crate::s3::access::Authorized;
 use crate::s3::error::S3Error;
 use crate::s3::metadata;
 use crate::s3::multipart::{self, UploadChecksum};
+use crate::s3::new_object::NewObject;
 use crate::s3::service::S3Service;
 use crate::s3::xml::XmlWriter;
 
@@ -17,6 +18,11 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     )?;
     let mut headers = metadata::of_request(&request)?;
     checksum.store(&mut headers);
+    let new = NewObject::read(service, &request, &bucket).await?;
+    new.store(&mut headers);
+    // Whether it can be granted is known now; how long the bucket's default lasts only when the object is made.
+    new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
+    new.lock.store(&mut headers);
     let upload = service.engine().create_upload(bucket.id, request.key.as_bytes(), headers).await?;
 
     let mut xml = XmlWriter::document("InitiateMultipartUploadResult");

@@ -1,36 +1,45 @@
-//! DeleteObject: removes a key, or succeeds because there is none.
+//! DeleteObject: removes an object, hides it behind a delete marker, or removes a version for good; or
+//! succeeds because there is nothing.
 
 use crate::engine::{Condition, Deleted, Deletion, EngineError};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::error::S3Error;
+use crate::s3::lock;
 use crate::s3::precondition;
 use crate::s3::service::S3Service;
-use crate::s3::version::{self, Version};
+use crate::s3::version;
 
 /// Answers 204 whether or not there was an object, unless `If-Match` asked for one.
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
     let condition = precondition::of_delete(&request)?;
-    if version::version(request.query("versionId"))? == Version::Unknown {
-        // A version that is not there is as good as deleted.
-        return Ok(Response::new(204));
+    let named = version::named(&request)?;
+    let bypass_governance = lock::wants_bypass(&request);
+    let deletion = Deletion { version: named, condition: condition.clone(), bypass_governance };
+    let deleted = service.engine().delete(bucket.id, request.key.as_bytes(), deletion.clone()).await;
+    let deleted = tolerate_missing(deleted, &deletion)
+        .map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
+    let mut response = Response::new(204);
+    if deleted.is_delete_marker {
+        response.header(version::MARKER_HEADER, "true");
     }
-    let deletion = Deletion { condition: condition.clone(), ..Deletion::default() };
-    let deleted = service.engine().delete(bucket.id, request.key.as_bytes(), deletion).await;
-    let deleted = tolerate_missing(deleted, &condition);
-    deleted.map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
-    Ok(Response::new(204))
+    version::write(&mut response, deleted.version.or(named));
+    Ok(response)
 }
 
-/// Conditions on size and time hold for an object that is not there; one on the ETag does not.
+/// A version that is not there is as good as deleted, whatever its conditions. Without a version, conditions
+/// on size and time hold for an object that is not there; one on the ETag does not.
 pub fn tolerate_missing(
     deleted: Result<Deleted, EngineError>,
-    condition: &Condition,
+    deletion: &Deletion,
 ) -> Result<Deleted, EngineError> {
+    let Deletion { version, condition: Condition { matches, .. }, .. } = deletion;
     match deleted {
-        Err(EngineError::ConditionOnMissing) if condition.matches.is_none() => Ok(Deleted::default()),
+        Err(EngineError::ConditionOnMissing) if version.is_some() || matches.is_none() => {
+            Ok(Deleted::default())
+        }
         other => other,
     }
 }

@@ -1,4 +1,4 @@
-//! DeleteObjects: up to a thousand keys in one request, each with a result of its own.
+//! DeleteObjects: up to a thousand keys and versions in one request, each with a result of its own.
 
 use crate::base::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
 use crate::engine::{Condition, Deleted, Deletion, EngineError};
@@ -7,10 +7,11 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::lock;
 use crate::s3::op::delete_object::tolerate_missing;
 use crate::s3::precondition;
 use crate::s3::service::S3Service;
-use crate::s3::version::{self, Version};
+use crate::s3::version;
 use crate::s3::xml::{self, Element, XmlWriter};
 
 pub async fn run<H: Host, I: Incoming>(
@@ -24,17 +25,22 @@ pub async fn run<H: Host, I: Incoming>(
     if document.is_empty() {
         return Err(Code::MissingRequestBodyError.into());
     }
-    let order = Order::parse(&document)?;
-    let deletable = |entry: &&Entry| entry.verdict.is_ok();
-    let keys = order.entries.iter().filter(deletable);
-    let keys: Vec<_> = keys.map(Entry::deletion).collect();
-    let mut results = service.engine().delete_many(bucket.id, keys).await.into_iter();
+    let bypass_governance = lock::wants_bypass(&request);
+    let order = Order::parse(&document, bypass_governance)?;
+    let deletable = order.entries.iter().filter_map(|entry| {
+        let deletion = entry.deletion.as_ref().ok()?;
+        Some((entry.key.as_bytes().to_vec(), deletion.clone()))
+    });
+    let deletions = deletable.collect();
+    let mut results = service.engine().delete_many(bucket.id, deletions).await.into_iter();
     let mut xml = XmlWriter::document("DeleteResult");
     for entry in order.entries {
-        let result = match &entry.verdict {
-            Ok(()) => entry.judge(results.next().unwrap_or(Err(EngineError::Stopping)), &request.bucket),
-            Err(Refusal::Gone) => Ok(()),
-            Err(Refusal::Error(error)) => Err(error.clone()),
+        let result = match &entry.deletion {
+            Ok(deletion) => {
+                let deleted = results.next().unwrap_or(Err(EngineError::Stopping));
+                entry.judge(deleted, deletion, &request.bucket)
+            }
+            Err(error) => Err(error.clone()),
         };
         entry.write(&mut xml, result, order.is_quiet);
     }
@@ -49,28 +55,21 @@ struct Order {
     is_quiet: bool,
 }
 
-/// One key of the order.
+/// One key or version of the order.
 #[derive(Debug)]
 struct Entry {
     key: String,
+    /// As it was named.
     version: Option<String>,
-    condition: Condition,
-    /// Whether the engine is asked at all.
-    verdict: Result<(), Refusal>,
-}
-
-#[derive(Debug)]
-enum Refusal {
-    /// It names a version that is not there: deleted already.
-    Gone,
-    Error(S3Error),
+    /// What the engine is asked; or why it is not.
+    deletion: Result<Deletion, S3Error>,
 }
 
 impl Order {
-    fn parse(document: &[u8]) -> Result<Self, S3Error> {
+    fn parse(document: &[u8], bypass_governance: bool) -> Result<Self, S3Error> {
         let delete = xml::parse(document, "Delete")?;
-        let entries: Vec<_> =
-            delete.children_named("Object").map(Entry::parse).collect::<Result<_, S3Error>>()?;
+        let entry = |object| Entry::parse(object, bypass_governance);
+        let entries: Vec<_> = delete.children_named("Object").map(entry).collect::<Result<_, S3Error>>()?;
         if entries.is_empty() || entries.len() > LIST_KEYS_MAX {
             return Err(Code::MalformedXML.into());
         }
@@ -80,7 +79,7 @@ impl Order {
 }
 
 impl Entry {
-    fn parse(object: &Element) -> Result<Self, S3Error> {
+    fn parse(object: &Element, bypass_governance: bool) -> Result<Self, S3Error> {
         let key = object.child_text("Key").filter(|key| !key.is_empty()).ok_or(Code::MalformedXML)?;
         let version = object.child_text("VersionId").map(str::to_owned);
         let condition = Condition {
@@ -92,28 +91,25 @@ impl Entry {
             })?,
             ..Condition::default()
         };
-        let verdict = match version::version(version.as_deref()) {
-            _ if key.len() > KEY_BYTES_MAX => Err(Refusal::Error(Code::KeyTooLongError.into())),
-            Ok(Version::Current) => Ok(()),
-            Ok(Version::Unknown) => Err(Refusal::Gone),
-            Err(error) => Err(Refusal::Error(error)),
+        let deletion = match version::read(version.as_deref()) {
+            _ if key.len() > KEY_BYTES_MAX => Err(Code::KeyTooLongError.into()),
+            Ok(version) => Ok(Deletion { version, condition, bypass_governance }),
+            Err(error) => Err(error),
         };
-        Ok(Self { key: key.to_owned(), version, condition, verdict })
+        Ok(Self { key: key.to_owned(), version, deletion })
     }
 
-    fn deletion(&self) -> (Vec<u8>, Deletion) {
-        let deletion = Deletion { condition: self.condition.clone(), ..Deletion::default() };
-        (self.key.as_bytes().to_vec(), deletion)
+    fn judge(
+        &self,
+        deleted: Result<Deleted, EngineError>,
+        deletion: &Deletion,
+        bucket: &str,
+    ) -> Result<Deleted, S3Error> {
+        tolerate_missing(deleted, deletion)
+            .map_err(|error| precondition::refusal(error, &deletion.condition, bucket, &self.key))
     }
 
-    fn judge(&self, deleted: Result<Deleted, EngineError>, bucket: &str) -> Result<(), S3Error> {
-        match tolerate_missing(deleted, &self.condition) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(precondition::refusal(error, &self.condition, bucket, &self.key)),
-        }
-    }
-
-    fn write(&self, xml: &mut XmlWriter, result: Result<(), S3Error>, is_quiet: bool) {
+    fn write(&self, xml: &mut XmlWriter, result: Result<Deleted, S3Error>, is_quiet: bool) {
         if is_quiet && result.is_ok() {
             return;
         }
@@ -122,9 +118,18 @@ impl Entry {
         if let Some(version) = &self.version {
             xml.text("VersionId", version);
         }
-        if let Err(error) = result {
-            xml.text("Code", error.code.name());
-            xml.text("Message", &error.message);
+        match result {
+            Ok(Deleted { is_delete_marker: true, version, .. }) => {
+                xml.value("DeleteMarker", true);
+                if let Some(version) = version {
+                    xml.text("DeleteMarkerVersionId", &version::text(version));
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                xml.text("Code", error.code.name());
+                xml.text("Message", &error.message);
+            }
         }
         xml.close();
     }
@@ -144,25 +149,29 @@ fn parse_text<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::ETagMatch;
+    use crate::engine::{ETagMatch, VersionId};
 
     fn order(objects: &str) -> Result<Order, Code> {
-        Order::parse(format!("<Delete>{objects}</Delete>").as_bytes()).map_err(|error| error.code)
+        let document = format!("<Delete>{objects}</Delete>");
+        Order::parse(document.as_bytes(), false).map_err(|error| error.code)
     }
 
     #[test]
-    fn an_order_names_keys_with_their_conditions() {
+    fn an_order_names_keys_with_their_versions_and_conditions() {
         let order = order(
-            "<Quiet>true</Quiet><Object><Key>a</Key></Object><Object><Key> b&amp;</Key><ETag>*</ETag>\
-             <Size>5</Size><LastModifiedTime>Sun, 06 Nov 1994 08:49:37 GMT</LastModifiedTime></Object>",
+            "<Quiet>true</Quiet><Object><Key>a</Key><VersionId>null</VersionId></Object>\
+             <Object><Key> b&amp;</Key><ETag>*</ETag><Size>5</Size>\
+             <LastModifiedTime>Sun, 06 Nov 1994 08:49:37 GMT</LastModifiedTime></Object>",
         )
         .unwrap();
         assert!(order.is_quiet);
-        assert_eq!(order.entries[0].condition, Condition::default());
+        let first = order.entries[0].deletion.as_ref().unwrap();
+        assert_eq!(*first, Deletion { version: Some(VersionId::Null), ..Deletion::default() });
         let second = &order.entries[1];
         assert_eq!(second.key, " b&");
-        assert_eq!(second.condition.matches, Some(ETagMatch::Any));
-        assert_eq!((second.condition.size, second.condition.modified_seconds), (Some(5), Some(784_111_777)));
+        let Deletion { version, condition, .. } = second.deletion.as_ref().unwrap();
+        assert_eq!((*version, &condition.matches), (None, &Some(ETagMatch::Any)));
+        assert_eq!((condition.size, condition.modified_seconds), (Some(5), Some(784_111_777)));
     }
 
     #[test]
@@ -184,22 +193,28 @@ mod tests {
     fn each_key_has_its_own_result() {
         let long = "k".repeat(KEY_BYTES_MAX + 1);
         let order = order(&format!(
-            "<Object><Key>a</Key><VersionId>null</VersionId></Object><Object><Key>{long}</Key></Object>"
+            "<Object><Key>a</Key><VersionId>null</VersionId></Object><Object><Key>{long}</Key></Object>\
+             <Object><Key>b</Key><VersionId>x</VersionId></Object><Object><Key>c</Key></Object>"
         ))
         .unwrap();
-        let [first, second] = &order.entries[..] else { panic!("two entries") };
-        let Err(Refusal::Error(error)) = &second.verdict else { panic!("a refusal") };
-        assert_eq!(error.code, Code::KeyTooLongError);
+        let [first, second, third, fourth] = &order.entries[..] else { panic!("four entries") };
+        assert_eq!(second.deletion.as_ref().unwrap_err().code, Code::KeyTooLongError);
+        assert_eq!(third.deletion.as_ref().unwrap_err().code, Code::InvalidArgument);
         let mut xml = XmlWriter::document_plain("R");
-        first.write(&mut xml, first.judge(Ok(Deleted::default()), "b"), false);
-        first.write(&mut xml, Ok(()), true);
-        first.write(&mut xml, first.judge(Err(EngineError::ConditionOnMissing), "b"), true);
-        first.write(&mut xml, Err(Code::AccessDenied.into()), true);
+        let deletion = first.deletion.as_ref().unwrap();
+        let missing = || Err(EngineError::ConditionOnMissing);
+        first.write(&mut xml, first.judge(missing(), deletion, "b"), false);
+        first.write(&mut xml, Ok(Deleted::default()), true);
+        first.write(&mut xml, first.judge(Err(EngineError::Locked), deletion, "b"), true);
+        let made = Deleted { existed: true, version: Some(VersionId::Numbered(1)), is_delete_marker: true };
+        fourth.write(&mut xml, Ok(made), false);
         let document = String::from_utf8(xml.finish()).unwrap();
         assert!(document.ends_with(
             "<R><Deleted><Key>a</Key><VersionId>null</VersionId></Deleted>\
              <Error><Key>a</Key><VersionId>null</VersionId><Code>AccessDenied</Code>\
-             <Message>Access Denied</Message></Error></R>"
+             <Message>Access Denied because object protected by object lock.</Message></Error>\
+             <Deleted><Key>c</Key><DeleteMarker>true</DeleteMarker>\
+             <DeleteMarkerVersionId>0000000000000001</DeleteMarkerVersionId></Deleted></R>"
         ));
     }
 }

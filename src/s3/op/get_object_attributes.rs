@@ -18,12 +18,14 @@ const HEADER: &str = "x-amz-object-attributes";
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
-    version::check_read(&request)?;
     let wanted = Wanted::read(&request)?;
-    let object = service.engine().get(bucket.id, request.key.as_bytes(), None).await?;
-    let object = object.found().ok_or_else(|| S3Error::no_such_key(&request.key))?;
-    let xml = wanted.answer(&Facts::of(&object));
-    Ok(super::document(xml).with_header("Last-Modified", date::imf_fixdate(object.modified())))
+    let named = version::named(&request)?;
+    let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
+    let object = version::found(lookup, named, &request.key)?;
+    let mut response = super::document(wanted.answer(&Facts::of(&object)));
+    response.header("Last-Modified", date::imf_fixdate(object.modified()));
+    version::write(&mut response, version::shown(&bucket, object.version()));
+    Ok(response)
 }
 
 /// The attributes that are asked for.

@@ -5,7 +5,7 @@ use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::error::S3Error;
-use crate::s3::listing::{CONTENTS, Filter};
+use crate::s3::listing::Filter;
 use crate::s3::service::{S3Service, Settings};
 use crate::s3::xml::XmlWriter;
 
@@ -31,7 +31,7 @@ fn answer(bucket: &str, filter: &Filter, marker: &str, page: &ListPage, settings
     }
     filter.write_echo(&mut xml);
     xml.value("IsTruncated", page.truncated);
-    filter.write_page(&mut xml, CONTENTS, page, Some(settings));
+    filter.write_page(&mut xml, page, Some(settings));
     xml
 }
 

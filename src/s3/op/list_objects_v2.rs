@@ -5,7 +5,7 @@ use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::error::S3Error;
-use crate::s3::listing::{self, CONTENTS, Filter};
+use crate::s3::listing::{self, Filter};
 use crate::s3::request::Request;
 use crate::s3::service::{S3Service, Settings};
 use crate::s3::xml::XmlWriter;
@@ -65,7 +65,7 @@ fn answer(
     xml.value("KeyCount", page.objects.len() + page.common_prefixes.len());
     filter.write_echo(&mut xml);
     xml.value("IsTruncated", page.truncated);
-    filter.write_page(&mut xml, CONTENTS, page, owner_of);
+    filter.write_page(&mut xml, page, owner_of);
     xml
 }
 

@@ -9,24 +9,14 @@ use crate::s3::op::bucket_settings;
 use crate::s3::route::Operation;
 use crate::s3::service::S3Service;
 use crate::s3::version;
-use crate::s3::xml::XmlWriter;
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
-    version::check_read(&request)?;
-    if service.engine().get(bucket.id, request.key.as_bytes(), None).await?.found().is_none() {
-        return Err(S3Error::no_such_key(&request.key));
-    }
+    let named = version::named(&request)?;
+    let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
+    version::found(lookup, named, &request.key)?;
     match request.operation() {
         Operation::GetObjectAcl => Ok(super::document(bucket_settings::acl(service.settings()))),
-        Operation::GetObjectTagging => {
-            let mut xml = XmlWriter::document("Tagging");
-            xml.empty("TagSet");
-            Ok(super::document(xml))
-        }
-        Operation::GetObjectLegalHold | Operation::GetObjectRetention => {
-            Err(S3Error::invalid_request("Bucket is missing Object Lock Configuration"))
-        }
         other => Err(S3Error::not_implemented(other.name())),
     }
 }

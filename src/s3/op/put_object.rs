@@ -2,18 +2,21 @@
 
 use crate::base::checksum::{Checksum, ChecksumAlgorithm};
 use crate::base::etag::ETag;
-use crate::engine::{Attributes, Condition, Lock};
+use crate::engine::{Attributes, Condition, VersionId};
 use crate::http::{Response, percent};
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::append;
 use crate::s3::body::{self, Incoming};
 use crate::s3::error::S3Error;
+use crate::s3::lock;
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
+use crate::s3::new_object::NewObject;
 use crate::s3::precondition;
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
+use crate::s3::version;
 
 pub async fn run<H: Host, I: Incoming>(
     service: &S3Service<H>,
@@ -40,6 +43,8 @@ pub struct Stored {
     pub checksum: Option<Checksum>,
     /// Length of what was received.
     pub bytes: u64,
+    /// `None` if the bucket never had versioning.
+    pub version: Option<VersionId>,
 }
 
 impl Stored {
@@ -50,6 +55,7 @@ impl Stored {
             response.header(checksum.algorithm.header(), checksum_text(checksum, 0));
             response.header("x-amz-checksum-type", checksum.kind.name());
         }
+        version::write_made(&mut response, self.version);
         response
     }
 }
@@ -74,7 +80,11 @@ pub async fn store_if<H: Host, I: Incoming>(
     condition: Condition,
 ) -> Result<Stored, S3Error> {
     let bucket = service.bucket(request)?;
-    let headers = metadata::of_request(request)?;
+    let mut headers = metadata::of_request(request)?;
+    let new = NewObject::read(service, request, &bucket).await?;
+    new.store(&mut headers);
+    let lock = new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
+    lock::check_digest(request, &lock)?;
     let refusal =
         |error, request: &Request| precondition::refusal(error, &condition, &request.bucket, &request.key);
     if condition != Condition::default() {
@@ -85,17 +95,13 @@ pub async fn store_if<H: Host, I: Incoming>(
     let checksum_default = Some(ChecksumAlgorithm::Crc64Nvme);
     let received = body::receive(service.engine(), request, body, checksum_default).await?;
 
-    let stored = Stored {
-        etag: ETag::of_md5(received.md5),
-        checksum: received.checksum.clone(),
-        bytes: received.bytes,
-    };
-    let attributes =
-        Attributes { etag: stored.etag, checksum: received.checksum, headers, lock: Lock::default() };
+    let etag = ETag::of_md5(received.md5);
+    let (checksum, bytes) = (received.checksum, received.bytes);
+    let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, received.payload, attributes, condition.clone()).await;
-    put.map_err(|error| refusal(error, request))?;
-    Ok(stored)
+    let version = put.map_err(|error| refusal(error, request))?.version;
+    Ok(Stored { etag, checksum, bytes, version })
 }
 
 /// Address of the object that a request writes, as the client addressed it.

@@ -23,13 +23,14 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let bucket = service.bucket(&request)?;
     let target = Target::read(&request)?;
     let upload = target.find(service, bucket.id, &request.key).await?;
-    let (_, object) = service.copy_source(&request).await?;
+    let source = service.copy_source(&request).await?;
+    let object = &source.object;
     let range = copied_range(request.header(RANGE_HEADER)?, object.bytes)?;
 
     let expected = UploadChecksum::load(&upload.headers);
     let digests = match known_digests(&object.attributes, object.bytes, &range, expected) {
         Some(digests) => digests,
-        None => computed_digests(&object, range.clone(), expected).await?,
+        None => computed_digests(object, range.clone(), expected).await?,
     };
     let payload = object.share(range).await?;
     let part = service
@@ -45,7 +46,9 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         )
         .await
         .map_err(|error| multipart::upload_error(error, &target.upload_id))?;
-    Ok(super::document(answer(&part)))
+    let mut response = super::document(answer(&part));
+    source.describe(&mut response);
+    Ok(response)
 }
 
 /// Reads `bytes=first-last`, in which nothing may be left out, against an object of `bytes`.

@@ -2,11 +2,12 @@
 //! operations.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Alone, Bytes, Silent, options};
 use crate::auth::Keys;
 use crate::auth::sign::{Credentials, sign_v4};
-use crate::engine::{Engine, prepare};
+use crate::engine::{BucketChange, Engine, prepare};
 use crate::http::{Head, ResponseBody};
 use crate::io::sim::{SimHost, Simulation};
 use crate::io::{Host, TimestampMs};
@@ -64,18 +65,42 @@ impl Node {
 
     /// A new node of those settings that holds the bucket `bucket`.
     pub fn with_settings(bucket: &str, settings: Settings) -> Self {
-        let simulation = Simulation::new(1);
+        let node = Self::start(Simulation::new(1), settings);
+        assert_eq!(node.send("PUT", &format!("/{bucket}"), &[], b"").status, 200);
+        node
+    }
+
+    /// Starts on what the drives of `simulation` hold.
+    fn start(simulation: Simulation, settings: Settings) -> Self {
         let host = simulation.host(1);
         let engine = simulation.block_on(async {
-            let shared = prepare(&host, 1).await.expect("empty drives");
+            let shared = prepare(&host, 1).await.expect("drives of this node");
             let engine = Engine::new(host.clone(), Rc::new(Alone), shared, options());
-            engine.recover().await.expect("nothing to recover");
+            engine.recover().await.expect("a whole log");
             engine
         });
         let service = S3Service::new(engine, settings, Rc::new(RootKey));
-        let node = Self { service, simulation };
-        assert_eq!(node.send("PUT", &format!("/{bucket}"), &[], b"").status, 200);
-        node
+        Self { service, simulation }
+    }
+
+    /// Takes the power away and starts again.
+    pub fn restart(self) -> Self {
+        let Self { service, simulation } = self;
+        let settings = service.settings().clone();
+        drop(service);
+        simulation.crash();
+        Self::start(simulation, settings)
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
+        self.simulation.block_on(self.service.engine().host().sleep(time));
+    }
+
+    /// Changes a bucket beside the protocol.
+    pub fn set_bucket(&self, bucket: &str, change: BucketChange) {
+        let changed = self.simulation.block_on(self.service.engine().set_bucket(bucket, change));
+        changed.expect("a bucket that can be changed");
     }
 
     /// Sends a request signed by the root key; `target` is percent-encoded.

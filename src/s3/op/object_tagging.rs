@@ -1,0 +1,56 @@
+//! GetObjectTagging, PutObjectTagging and DeleteObjectTagging: the tags of an object, or of a version.
+
+use crate::engine::{Condition, Update};
+use crate::http::Response;
+use crate::io::Host;
+use crate::s3::access::Authorized;
+use crate::s3::body::{self, DocumentDigest, Incoming};
+use crate::s3::error::S3Error;
+use crate::s3::service::S3Service;
+use crate::s3::tagging::{TagSet, Tagged};
+use crate::s3::version;
+
+pub async fn get<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
+    let bucket = service.bucket(&request)?;
+    let named = version::named(&request)?;
+    let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
+    let object = version::found(lookup, named, &request.key)?;
+    let mut response = super::document(TagSet::load(&object.attributes.headers).document());
+    version::write(&mut response, version::shown(&bucket, object.version()));
+    Ok(response)
+}
+
+/// Replaces all tags; an empty set removes them.
+pub async fn put<H: Host, I: Incoming>(
+    service: &S3Service<H>,
+    mut request: Authorized,
+    body: &mut I,
+) -> Result<Response, S3Error> {
+    let host = service.engine().host();
+    let document = body::receive_document(host, &mut request, body, DocumentDigest::Optional).await?;
+    let tags = TagSet::of_document(&document, Tagged::Object)?;
+    replace(service, &request, &tags, Response::new(200)).await
+}
+
+pub async fn delete<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
+    replace(service, &request, &TagSet::default(), Response::new(204)).await
+}
+
+async fn replace<H: Host>(
+    service: &S3Service<H>,
+    request: &Authorized,
+    tags: &TagSet,
+    mut response: Response,
+) -> Result<Response, S3Error> {
+    let bucket = service.bucket(request)?;
+    let named = version::named(request)?;
+    let update = Update::Headers {
+        set: tags.stored().into_iter().collect(),
+        remove: vec![TagSet::stored_name().to_owned()],
+    };
+    let key = request.key.as_bytes();
+    let updated = service.engine().update(bucket.id, key, named, update, Condition::default()).await;
+    let updated = updated.map_err(|error| version::refusal(error, named, &request.key))?;
+    version::write(&mut response, updated.version);
+    Ok(response)
+}
