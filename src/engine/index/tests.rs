@@ -108,3 +108,109 @@ fn conditions_are_decided_on_what_is_there() {
     let size = Condition { size: Some(6), ..Condition::default() };
     assert_eq!(Entry::check(index.object(1, b"k"), &size), Err(EngineError::ConditionFailed));
 }
+
+/// A change of a key's versions, as the index is told of it.
+#[derive(Clone, Debug)]
+enum Step {
+    Put { key: u8, sequence: u64, is_null: bool },
+    Marker { key: u8, sequence: u64, is_null: bool },
+    Delete { key: u8, version: VersionId },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let version = prop_oneof![Just(VersionId::Null), (1..9u64).prop_map(VersionId::Numbered)];
+    // Sequences of null versions are others than those of numbered ones, as the owner of a key gives them.
+    let made = (0..3u8, 1..9u64, any::<bool>()).prop_map(|(key, sequence, is_null)| {
+        (key, if is_null { sequence + 100 * (sequence % 2) + 10 } else { sequence }, is_null)
+    });
+    prop_oneof![
+        4 => made.clone().prop_map(|(key, sequence, is_null)| Step::Put { key, sequence, is_null }),
+        2 => made.prop_map(|(key, sequence, is_null)| Step::Marker { key, sequence, is_null }),
+        3 => (0..3u8, version).prop_map(|(key, version)| Step::Delete { key, version }),
+    ]
+}
+
+fn put_version(key: u8, sequence: u64, is_null: bool) -> Record {
+    let Record::ObjectPut(put) = put(&[key], sequence) else { unreachable!("put() makes no other record") };
+    Record::ObjectPut(ObjectPut { sequence, is_null, ..put })
+}
+
+/// Versions by key and then newest first: name, and whether it is a delete marker.
+type Versions = BTreeMap<(u8, std::cmp::Reverse<u64>), (bool, bool)>;
+
+fn apply_by_definition(versions: &mut Versions, step: &Step) {
+    match *step {
+        Step::Put { key, sequence, is_null } | Step::Marker { key, sequence, is_null } => {
+            if is_null {
+                versions.retain(|(other, _), (is_null, _)| *other != key || !*is_null);
+            }
+            let is_marker = matches!(step, Step::Marker { .. });
+            versions.insert((key, std::cmp::Reverse(sequence)), (is_null, is_marker));
+        }
+        Step::Delete { key, version: VersionId::Null } => {
+            versions.retain(|(other, _), (is_null, _)| *other != key || !*is_null);
+        }
+        Step::Delete { key, version: VersionId::Numbered(sequence) } => {
+            versions.remove(&(key, std::cmp::Reverse(sequence)));
+        }
+    }
+}
+
+fn check_versions(index: &mut Index, versions: &Versions) -> Result<(), TestCaseError> {
+    let live = 10 * versions.len() as u64;
+    prop_assert_eq!(index.live_log_bytes(), live);
+    let shard = index.buckets.entry(1).or_default();
+    let all: Versions = shard
+        .walk(std::ops::Bound::Unbounded)
+        .map(|(key, entry)| {
+            let place = (key[0], std::cmp::Reverse(entry.sequence));
+            (place, (entry.is_null(), entry.is_delete_marker()))
+        })
+        .collect();
+    prop_assert_eq!(&all, versions);
+    let mut newest: BTreeMap<u8, (u64, bool)> = BTreeMap::new();
+    for ((key, sequence), (_, is_marker)) in versions {
+        newest.entry(*key).or_insert((sequence.0, *is_marker));
+    }
+    let current = newest.iter().filter(|(_, (_, is_marker))| !is_marker);
+    let current: Vec<_> = current.map(|(key, (sequence, _))| (*key, *sequence)).collect();
+    let objects = shard.objects.iter().map(|(key, entry)| (key[0], entry.sequence));
+    prop_assert_eq!(objects.collect::<Vec<_>>(), &*current);
+    for ((key, sequence), (is_null, _)) in versions {
+        let found = shard.version(&[*key], crate::engine::format::record::version_of(sequence.0, *is_null));
+        prop_assert_eq!(found.map(|entry| entry.sequence), Some(sequence.0));
+        let after: Vec<_> =
+            shard.walk_after(&[*key], sequence.0).map(|(key, it)| (key[0], it.sequence)).collect();
+        let from = (std::ops::Bound::Excluded((*key, *sequence)), std::ops::Bound::Unbounded);
+        let expected: Vec<_> = versions.range(from).map(|((key, sequence), _)| (*key, sequence.0)).collect();
+        prop_assert_eq!(after, expected);
+    }
+    let bytes = shard.walk(std::ops::Bound::Unbounded).map(|(_, entry)| entry.bytes).sum();
+    let objects = current.len() as u64;
+    prop_assert_eq!(shard.usage(), Usage { objects, versions: versions.len() as u64 - objects, bytes });
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn versions_are_where_the_definition_has_them(steps in proptest::collection::vec(step(), 0..40)) {
+        let (mut index, mut versions) = (Index::default(), Versions::new());
+        for (number, step) in steps.iter().enumerate() {
+            let record = match *step {
+                Step::Put { key, sequence, is_null } => put_version(key, sequence, is_null),
+                Step::Marker { key, sequence, is_null } => {
+                    Record::DeleteMarkerPut(DeleteMarkerPut { bucket: 1, key: vec![key], sequence, is_null })
+                }
+                Step::Delete { key, version } => Record::VersionDeleted { bucket: 1, key: vec![key], version },
+            };
+            index.apply(record, location(number as u32));
+            apply_by_definition(&mut versions, step);
+            check_versions(&mut index, &versions)?;
+        }
+    }
+}
+
+#[test]
+fn an_entry_is_as_small_as_it_was_without_versions() {
+    assert_eq!(size_of::<Entry>(), 72);
+}

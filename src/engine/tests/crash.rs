@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::model::{Change, Held, Model, Name, State, tagged, usage_of};
 use super::*;
 use crate::base::local::Receiver;
 use crate::io::sim::Faults;
@@ -20,147 +21,142 @@ impl Draw {
     }
 }
 
-/// What a key may hold: one value if its last change was acknowledged, else any of several.
-type Model = BTreeMap<Vec<u8>, Vec<Option<Vec<u8>>>>;
+/// Buckets of a history: one without versioning, and one whose versioning is enabled and suspended by turns.
+const BUCKETS: [&str; 2] = ["plain", "versioned"];
 
-/// A change's key and its end.
-type UnderWay = (Vec<u8>, Receiver<Result<(), EngineError>>);
+/// A key and the end of its change.
+type UnderWay = (Name, Receiver<Result<(), EngineError>>);
 
-#[derive(Clone, Debug)]
-enum Change {
-    Put {
-        key: Vec<u8>,
-        bytes: Vec<u8>,
-    },
-    /// If nothing is there.
-    Create {
-        key: Vec<u8>,
-        bytes: Vec<u8>,
-    },
-    Delete {
-        key: Vec<u8>,
-    },
-    Copy {
-        from: Vec<u8>,
-        key: Vec<u8>,
-    },
-    /// Its first part is stored twice, and a last one is not named.
-    Multipart {
-        key: Vec<u8>,
-        parts: Vec<Vec<u8>>,
-    },
-    /// An upload with a part that is given up.
-    Abort {
-        key: Vec<u8>,
-        bytes: Vec<u8>,
-    },
+/// What a history knows of the node that it changes.
+struct History {
+    seed: u64,
+    simulation: Rc<Simulation>,
+    draw: Draw,
+    drives: usize,
+    buckets: [BucketId; 2],
+    versioning: [Versioning; 2],
+    model: Model,
+    /// Names of the versions of each key, newest first, as they were found last.
+    names: BTreeMap<Name, Vec<VersionId>>,
 }
 
-impl Change {
-    fn key(&self) -> &[u8] {
-        match self {
-            Self::Put { key, .. }
-            | Self::Create { key, .. }
-            | Self::Abort { key, .. }
-            | Self::Delete { key }
-            | Self::Copy { key, .. }
-            | Self::Multipart { key, .. } => key,
-        }
+fn draw_change(history: &mut History, taken: &mut Vec<Name>) -> Option<(Name, Change)> {
+    let draw = &mut history.draw;
+    let name = (draw.below(2) as usize, format!("key-{}", draw.below(12)).into_bytes());
+    if taken.contains(&name) {
+        return None;
     }
-}
-
-fn draw_change(draw: &mut Draw, model: &Model, taken: &mut Vec<Vec<u8>>) -> Option<Change> {
-    let mut fresh_key = |draw: &mut Draw| {
-        let key = format!("key-{}", draw.below(24)).into_bytes();
-        let free = !taken.contains(&key);
-        free.then(|| {
-            taken.push(key.clone());
-            key
-        })
-    };
-    let key = fresh_key(draw)?;
+    taken.push(name.clone());
     let size = |draw: &mut Draw| match draw.below(4) {
         0 => draw.below(100) as usize,
         1 => draw.below(70_000) as usize,
         2 => 65_000 + draw.below(2000) as usize,
         _ => draw.below(900_000) as usize,
     };
-    Some(match draw.below(12) {
-        10 => Change::Create { key, bytes: content(draw.0, size(draw)) },
-        11 => Change::Abort { key, bytes: content(draw.0, 1 + size(draw)) },
-        0..=4 => Change::Put { key, bytes: content(draw.0, size(draw)) },
-        5 | 6 => Change::Delete { key },
-        7 | 8 => {
-            let certain: Vec<&Vec<u8>> = model
-                .iter()
-                .filter(|(_, states)| states.len() == 1 && states[0].is_some())
-                .map(|(key, _)| key)
-                .collect();
-            let from = (*certain.get(draw.below(certain.len().max(1) as u64) as usize)?).clone();
-            if taken.contains(&from) {
-                return None;
-            }
-            taken.push(from.clone());
-            Change::Copy { from, key }
+    let state = history.model.get(&name).map_or(&[][..], |states| &states[0]);
+    let place = draw.below(state.len().max(1) as u64) as usize;
+    let is_object = state.get(place).is_some_and(|held| held.bytes.is_some());
+    let change = match draw.below(20) {
+        0..=5 => Change::Put { bytes: content(draw.0, size(draw)) },
+        6..=8 => Change::Delete,
+        9 | 10 => {
+            let (from, bytes) = draw_source(draw, &history.model, taken)?;
+            Change::Copy { from, bytes }
         }
-        _ => {
+        11 => Change::Create { bytes: content(draw.0, size(draw)) },
+        12 => Change::Abort { bytes: content(draw.0, 1 + size(draw)) },
+        13 | 14 => {
             let parts = (0..1 + draw.below(3)).map(|n| content(draw.0 + n, 1 + size(draw))).collect();
-            Change::Multipart { key, parts }
+            Change::Multipart { parts }
         }
-    })
+        15 if is_object => Change::Tag { place, tag: 1 + draw.below(1000) },
+        16 if is_object && name.0 == 1 => Change::Hold { place, legal_hold: !state[place].legal_hold },
+        15 | 16 => return None,
+        _ if state.is_empty() => return None,
+        _ => Change::DeleteVersion { place },
+    };
+    Some((name, change))
 }
 
-/// The value of the key after the change.
-fn outcome(change: &Change, model: &Model) -> Option<Vec<u8>> {
-    match change {
-        Change::Put { bytes, .. } => Some(bytes.clone()),
-        Change::Create { key, bytes } => {
-            let now = model.get(key).and_then(|states| states[0].clone());
-            Some(now.unwrap_or_else(|| bytes.clone()))
-        }
-        Change::Abort { key, .. } => model.get(key).and_then(|states| states[0].clone()),
-        Change::Delete { .. } => None,
-        Change::Copy { from, .. } => model[from][0].clone(),
-        Change::Multipart { parts, .. } => Some(parts.concat()),
+/// A key whose current object is certain and stays so.
+fn draw_source(draw: &mut Draw, model: &Model, taken: &mut Vec<Name>) -> Option<(Name, Vec<u8>)> {
+    let current = |states: &Vec<State>| states[0].first().and_then(|held| held.bytes.clone());
+    let certain: Vec<_> = model.iter().filter_map(|(name, states)| Some((name, current(states)?))).collect();
+    let (name, bytes) = certain.get(draw.below(certain.len().max(1) as u64) as usize)?;
+    if taken.contains(name) {
+        return None;
     }
+    taken.push((*name).clone());
+    Some(((*name).clone(), bytes.clone()))
 }
 
-async fn carry_out(engine: SimEngine, bucket: BucketId, change: Change) -> Result<(), EngineError> {
-    match change {
-        Change::Put { key, bytes } => put(&engine, bucket, &key, &bytes).await.map(drop),
-        Change::Create { key, bytes } => {
+/// Carries out a change of a key. What a legal hold refuses is done: the model says when it must.
+async fn carry_out(
+    engine: SimEngine,
+    buckets: [BucketId; 2],
+    (bucket, key): Name,
+    change: Change,
+    versions: Vec<VersionId>,
+) -> Result<(), EngineError> {
+    let bucket = buckets[bucket];
+    let (key, condition) = (&key[..], Condition::default());
+    let result = match change {
+        Change::Put { bytes } => {
             let payload = payload(&engine, &bytes).await?;
-            let condition = Condition { absent: true, ..Condition::default() };
-            match engine.put(bucket, &key, payload, attributes(&bytes), condition).await {
+            engine.put(bucket, key, payload, plain(&bytes), condition).await.map(drop)
+        }
+        Change::Create { bytes } => {
+            let payload = payload(&engine, &bytes).await?;
+            let condition = Condition { absent: true, ..condition };
+            match engine.put(bucket, key, payload, plain(&bytes), condition).await {
                 Ok(_) | Err(EngineError::ConditionFailed) => Ok(()),
                 Err(error) => Err(error),
             }
         }
-        Change::Abort { key, bytes } => {
-            let upload = engine.create_upload(bucket, &key, vec![]).await?.id;
-            store_part(&engine, bucket, &key, upload, 1, &bytes).await?;
-            engine.abort_upload(bucket, &key, upload).await
+        Change::Abort { bytes } => {
+            let upload = engine.create_upload(bucket, key, vec![]).await?.id;
+            store_part(&engine, bucket, key, upload, 1, &bytes).await?;
+            engine.abort_upload(bucket, key, upload).await
         }
-        Change::Delete { key } => engine.delete(bucket, &key, Deletion::default()).await.map(drop),
-        Change::Copy { from, key } => {
-            let source = engine.get(bucket, &from, None).await?.found().expect("the model knows it is there");
-            let shared = source.share(0..source.bytes).await?;
-            let attributes = source.attributes.clone();
-            engine.put(bucket, &key, shared, attributes, Condition::default()).await.map(drop)
+        Change::Delete => engine.delete(bucket, key, Deletion::default()).await.map(drop),
+        Change::Copy { from, bytes } => {
+            let source = engine.get(buckets[from.0], &from.1, None).await?.found();
+            let shared = source.expect("the model knows it is there").share(0..bytes.len() as u64).await?;
+            engine.put(bucket, key, shared, plain(&bytes), condition).await.map(drop)
         }
-        Change::Multipart { key, parts } => {
-            let upload = engine.create_upload(bucket, &key, vec![]).await?.id;
+        Change::Multipart { parts } => {
+            let upload = engine.create_upload(bucket, key, vec![]).await?.id;
             let mut named = Vec::new();
-            store_part(&engine, bucket, &key, upload, 1, b"replaced").await?;
-            store_part(&engine, bucket, &key, upload, 99, b"not named").await?;
+            store_part(&engine, bucket, key, upload, 1, b"replaced").await?;
+            store_part(&engine, bucket, key, upload, 99, b"not named").await?;
             for (number, bytes) in (1..).zip(&parts) {
-                named.push((number, store_part(&engine, bucket, &key, upload, number, bytes).await?));
+                named.push((number, store_part(&engine, bucket, key, upload, number, bytes).await?));
             }
-            let condition = Condition::default();
-            let completion = Completion { parts: named, attributes: attributes(&parts.concat()), condition };
-            engine.complete_upload(bucket, &key, upload, completion).await.map(drop)
+            let completion = Completion { parts: named, attributes: plain(&parts.concat()), condition };
+            let completed = engine.complete_upload(bucket, key, upload, completion).await;
+            if completed == Err(EngineError::Locked) {
+                engine.abort_upload(bucket, key, upload).await?;
+            }
+            completed.map(drop)
         }
-    }
+        Change::DeleteVersion { place } => {
+            let deletion = Deletion { version: Some(versions[place]), ..Deletion::default() };
+            engine.delete(bucket, key, deletion).await.map(|deleted| assert!(deleted.existed))
+        }
+        Change::Tag { place, tag } => {
+            let update = Update::Headers { set: tagged(tag), remove: Vec::new() };
+            engine.update(bucket, key, Some(versions[place]), update, condition).await.map(drop)
+        }
+        Change::Hold { place, legal_hold } => {
+            let update = Update::LegalHold(legal_hold);
+            engine.update(bucket, key, Some(versions[place]), update, condition).await.map(drop)
+        }
+    };
+    if result == Err(EngineError::Locked) { Ok(()) } else { result }
+}
+
+fn plain(bytes: &[u8]) -> Attributes {
+    Attributes { headers: Vec::new(), ..attributes(bytes) }
 }
 
 async fn store_part(
@@ -175,27 +171,75 @@ async fn store_part(
     engine.put_part(bucket, key, upload, number, body, etag, None).await.map(|part| part.etag)
 }
 
-/// Compares the node with the model and settles what was uncertain.
-async fn judge(node: &Node, bucket: BucketId, model: &mut Model, seed: u64) {
-    let listed = list_all(node.core(0), bucket, 7).await;
-    for (number, (key, states)) in model.iter_mut().enumerate() {
-        let found = get(node.core(number), bucket, key).await;
-        let found =
-            found.unwrap_or_else(|error| panic!("seed {seed}: {error} for {}", String::from_utf8_lossy(key)));
-        assert!(
-            states.contains(&found),
-            "seed {seed}: {} holds {:?} bytes, expected one of {:?}",
-            String::from_utf8_lossy(key),
-            found.as_ref().map(Vec::len),
-            states.iter().map(|state| state.as_ref().map(Vec::len)).collect::<Vec<_>>()
-        );
-        assert_eq!(listed.contains(key), found.is_some(), "seed {seed}: the listing disagrees");
-        *states = vec![found];
+/// Reads every version of every key of a bucket, in pages of few.
+async fn read_all(engine: &SimEngine, bucket: BucketId) -> BTreeMap<Vec<u8>, Vec<(VersionId, Held)>> {
+    let mut found: BTreeMap<Vec<u8>, Vec<(VersionId, Held)>> = BTreeMap::new();
+    let mut query = VersionQuery { count_max: 5, ..VersionQuery::default() };
+    loop {
+        let page = engine.list_versions(bucket, query.clone()).await.unwrap();
+        for listed in page.versions {
+            let of_key = found.entry(listed.key.clone()).or_default();
+            assert_eq!(listed.is_latest, of_key.is_empty(), "{listed:?}");
+            let held = read_version(engine, bucket, &listed).await;
+            of_key.push((listed.version, held));
+        }
+        if !page.truncated {
+            return found;
+        }
+        (query.key_after, query.version_after) = (page.next_key, page.next_version);
     }
-    let live: Vec<&Vec<u8>> = model.values().filter_map(|states| states[0].as_ref()).collect();
-    let bytes = live.iter().map(|bytes| bytes.len() as u64).sum();
-    let usage = node.core(1).usage(bucket).await.unwrap();
-    assert_eq!(usage, Usage { objects: live.len() as u64, versions: 0, bytes }, "seed {seed}: usage");
+}
+
+async fn read_version(engine: &SimEngine, bucket: BucketId, listed: &ListedVersion) -> Held {
+    let is_null = listed.version == VersionId::Null;
+    match engine.get(bucket, &listed.key, Some(listed.version)).await.unwrap() {
+        Lookup::Found(object) => {
+            assert!(!listed.is_delete_marker && listed.bytes == object.bytes, "{listed:?}");
+            let bytes = read(&object, 0..object.bytes).await.unwrap();
+            assert_eq!(object.attributes.etag, attributes(&bytes).etag, "{listed:?}");
+            let tag = object
+                .attributes
+                .headers
+                .first()
+                .map_or(0, |(_, value)| str::from_utf8(value).expect("digits").parse().expect("digits"));
+            Held { bytes: Some(bytes), is_null, legal_hold: object.attributes.lock.legal_hold, tag }
+        }
+        Lookup::DeleteMarker { version, is_latest, .. } => {
+            assert!(listed.is_delete_marker && version == listed.version, "{listed:?}");
+            assert_eq!(is_latest, listed.is_latest, "{listed:?}");
+            Held { bytes: None, is_null, legal_hold: false, tag: 0 }
+        }
+        Lookup::Missing => panic!("{listed:?} is listed and not there"),
+    }
+}
+
+/// Compares the node with the model and settles what was uncertain.
+async fn judge(node: &Node, history: &mut History) {
+    let seed = history.seed;
+    for (number, bucket) in history.buckets.into_iter().enumerate() {
+        let found = read_all(node.core(0), bucket).await;
+        let objects = list_all(node.core(0), bucket, 7).await;
+        for key in found.keys() {
+            let is_known = history.model.contains_key(&(number, key.clone()));
+            assert!(is_known, "seed {seed}: {} came from nowhere", String::from_utf8_lossy(key));
+        }
+        let of_bucket = history.model.iter_mut().filter(|((it, _), _)| *it == number);
+        for (place, (name, states)) in of_bucket.enumerate() {
+            let (versions, held): (Vec<_>, State) =
+                found.get(&name.1).cloned().unwrap_or_default().into_iter().unzip();
+            let text = String::from_utf8_lossy(&name.1);
+            assert!(states.contains(&held), "seed {seed}: {text} holds {held:?}, expected one of {states:?}");
+            let current = held.first().and_then(|held| held.bytes.clone());
+            assert_eq!(objects.contains(&name.1), current.is_some(), "seed {seed}: the listing disagrees");
+            let got = get(node.core(place), bucket, &name.1).await;
+            assert_eq!(got, Ok(current), "seed {seed}: {text}");
+            *states = vec![held];
+            history.names.insert(name.clone(), versions);
+        }
+        let states = history.model.iter().filter(|((it, _), _)| *it == number);
+        let expected = usage_of(states.map(|(_, states)| &states[0]));
+        assert_eq!(node.core(1).usage(bucket).await, Ok(expected), "seed {seed}: usage");
+    }
 }
 
 /// References that the owners count must be those that the indexes hold.
@@ -210,116 +254,145 @@ async fn judge_references(node: &Node, seed: u64) {
     assert_eq!(counted, held, "seed {seed}: references to extents");
 }
 
-fn history(seed: u64) {
-    let simulation = Simulation::new(seed);
+fn run(seed: u64) {
+    let simulation = Rc::new(Simulation::new(seed));
     let mut draw = Draw(seed.wrapping_mul(77) + 1);
-    let mut model = Model::new();
     let drives = 1 + draw.below(3) as usize;
-    let bucket = simulation.block_on(async {
+    let versioning = [Versioning::Unversioned, Versioning::Enabled];
+    let buckets = simulation.block_on(async {
         let node = Node::start(&simulation, 2, drives).await.unwrap();
-        let bucket =
-            node.core(0).create_bucket("bucket", Versioning::Unversioned, BTreeMap::new()).await.unwrap().id;
-        drop(node);
-        bucket
+        let mut buckets = [0; 2];
+        for (number, name) in BUCKETS.into_iter().enumerate() {
+            let made = node.core(0).create_bucket(name, versioning[number], BTreeMap::new()).await;
+            buckets[number] = made.unwrap().id;
+        }
+        buckets
     });
     simulation.crash();
+    let (model, names) = (Model::new(), BTreeMap::new());
+    let mut history = History { seed, simulation, draw, drives, buckets, versioning, model, names };
     for _ in 0..4 {
-        let cores = 1 + draw.below(3) as usize;
-        let node = simulation.block_on(Node::start(&simulation, cores, drives));
-        let node = node.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        simulation.block_on(async {
-            judge(&node, bucket, &mut model, seed).await;
-            judge_references(&node, seed).await;
+        history.life();
+    }
+}
+
+impl History {
+    /// A start with any number of cores, some rounds of changes, a crash.
+    fn life(&mut self) {
+        let cores = 1 + self.draw.below(3) as usize;
+        let node = self.simulation.block_on(Node::start(&self.simulation, cores, self.drives));
+        let node = node.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
+        self.judge(&node);
+        self.simulation.block_on(judge_references(&node, self.seed));
+        for _ in 0..self.draw.below(4) {
+            self.round(&node);
+        }
+        self.crash_in_the_middle(&node);
+    }
+
+    fn judge(&mut self, node: &Node) {
+        let simulation = self.simulation.clone();
+        simulation.block_on(judge(node, self));
+    }
+
+    /// Some changes at once, all acknowledged; then perhaps a checkpoint and cleaning.
+    fn round(&mut self, node: &Node) {
+        if self.draw.below(3) == 0 {
+            self.turn_versioning(node);
+        }
+        let under_way = self.begin(node);
+        let seed = self.seed;
+        let chance = self.draw.below(3);
+        // The image is written, and the log cleaned, while changes go on.
+        let busy = chance != 2 && self.draw.below(2) == 0;
+        self.simulation.block_on(async {
+            if busy {
+                maintain(node, chance).await;
+            }
+            for (_, result) in under_way {
+                result.await.expect("it ends").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            }
         });
-        for _ in 0..draw.below(4) {
-            round(&simulation, &node, bucket, &mut draw, &mut model, seed);
+        for states in self.model.values_mut() {
+            let last = states.pop().expect("never empty");
+            *states = vec![last];
         }
-        crash_in_the_middle(&simulation, &node, bucket, &mut draw, &mut model);
+        self.simulation.block_on(maintain(node, chance));
+        self.judge(node);
     }
-}
 
-/// Some changes at once, all acknowledged; then perhaps a checkpoint and cleaning.
-fn round(
-    simulation: &Simulation,
-    node: &Node,
-    bucket: BucketId,
-    draw: &mut Draw,
-    model: &mut Model,
-    seed: u64,
-) {
-    let under_way = begin(node, bucket, draw, model);
-    simulation.block_on(async {
-        for (_, result) in under_way {
-            result.await.expect("it ends").unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        }
-    });
-    for states in model.values_mut() {
-        let last = states.pop().expect("never empty");
-        *states = vec![last];
+    fn turn_versioning(&mut self, node: &Node) {
+        let next = match self.versioning[1] {
+            Versioning::Enabled => Versioning::Suspended,
+            _ => Versioning::Enabled,
+        };
+        self.versioning[1] = next;
+        let change = BucketChange { versioning: Some(next), ..BucketChange::default() };
+        let changed = self.simulation.block_on(node.core(1).set_bucket(BUCKETS[1], change));
+        assert_eq!(changed.unwrap().versioning, next);
     }
-    let chance = draw.below(3);
-    simulation.block_on(async {
-        for engine in node.engines.iter().filter(|_| chance == 0) {
-            checkpoint::write(engine).await.unwrap();
+
+    /// Some changes at once; the power goes before all are acknowledged.
+    fn crash_in_the_middle(&mut self, node: &Node) {
+        // Perhaps the drives begin to fail before.
+        if self.draw.below(3) == 0 {
+            let faults = Faults { write_error: 0.02, sync_error: 0.05, ..Faults::default() };
+            self.simulation.set_faults(faults);
         }
-        for engine in node.engines.iter().filter(|_| chance == 1) {
-            engine.maintain().await.unwrap();
-            if let Some((id, segment)) = engine.inner.log.sealed_segments().first().copied()
-                && engine.inner.checkpoint.oldest_position().is_some_and(|position| id < position.segment)
-            {
-                engine.clean(id, segment).await.unwrap();
+        let under_way = self.begin(node);
+        let acknowledged = Rc::new(RefCell::new(Vec::new()));
+        let log = acknowledged.clone();
+        let waiting = async {
+            for (name, result) in under_way {
+                if let Some(Ok(())) = result.await {
+                    log.borrow_mut().push(name);
+                }
             }
+        };
+        let steps = self.draw.below(800);
+        self.simulation.block_on_for(waiting, steps);
+        self.simulation.set_faults(Faults::default());
+        self.simulation.crash();
+        for name in acknowledged.borrow().iter() {
+            let states = self.model.get_mut(name).expect("listed when it began");
+            let last = states.pop().expect("never empty");
+            *states = vec![last];
         }
-    });
-}
-
-/// Some changes at once; the power goes before all are acknowledged.
-fn crash_in_the_middle(
-    simulation: &Simulation,
-    node: &Node,
-    bucket: BucketId,
-    draw: &mut Draw,
-    model: &mut Model,
-) {
-    // Perhaps the drives begin to fail before.
-    if draw.below(3) == 0 {
-        simulation.set_faults(Faults { write_error: 0.02, sync_error: 0.05, ..Faults::default() });
     }
-    let under_way = begin(node, bucket, draw, model);
-    let acknowledged = Rc::new(RefCell::new(Vec::new()));
-    let log = acknowledged.clone();
-    let waiting = async {
-        for (key, result) in under_way {
-            if let Some(Ok(())) = result.await {
-                log.borrow_mut().push(key);
-            }
+
+    fn begin(&mut self, node: &Node) -> Vec<UnderWay> {
+        let mut taken = Vec::new();
+        let mut under_way = Vec::new();
+        for number in 0..1 + self.draw.below(8) {
+            let Some((name, change)) = draw_change(self, &mut taken) else { continue };
+            let states = self.model.entry(name.clone()).or_insert_with(|| vec![State::new()]);
+            let after = change.outcome(&states[0], self.versioning[name.0]);
+            states.push(after);
+            let versions = self.names.get(&name).cloned().unwrap_or_default();
+            let (done, result) = crate::base::local::oneshot();
+            let engine = node.core(number as usize).clone();
+            let (buckets, of) = (self.buckets, name.clone());
+            engine.host().clone().spawn(async move {
+                done.send(carry_out(engine, buckets, of, change, versions).await);
+            });
+            under_way.push((name, result));
         }
-    };
-    let steps = draw.below(800);
-    simulation.block_on_for(waiting, steps);
-    simulation.set_faults(Faults::default());
-    simulation.crash();
-    for key in acknowledged.borrow().iter() {
-        let states = model.get_mut(key).expect("listed when it began");
-        let last = states.pop().expect("never empty");
-        *states = vec![last];
+        under_way
     }
 }
 
-fn begin(node: &Node, bucket: BucketId, draw: &mut Draw, model: &mut Model) -> Vec<UnderWay> {
-    let mut taken = Vec::new();
-    let mut under_way = Vec::new();
-    for number in 0..1 + draw.below(8) {
-        let Some(change) = draw_change(draw, model, &mut taken) else { continue };
-        let after = outcome(&change, model);
-        let (done, result) = crate::base::local::oneshot();
-        let engine = node.core(number as usize).clone();
-        let key = change.key().to_vec();
-        engine.host().clone().spawn(async move { done.send(carry_out(engine, bucket, change).await) });
-        model.entry(key.clone()).or_insert_with(|| vec![None]).push(after);
-        under_way.push((key, result));
+async fn maintain(node: &Node, chance: u64) {
+    for engine in node.engines.iter().filter(|_| chance == 0) {
+        checkpoint::write(engine).await.unwrap();
     }
-    under_way
+    for engine in node.engines.iter().filter(|_| chance == 1) {
+        engine.maintain().await.unwrap();
+        if let Some((id, segment)) = engine.inner.log.sealed_segments().first().copied()
+            && engine.inner.checkpoint.oldest_position().is_some_and(|position| id < position.segment)
+        {
+            engine.clean(id, segment).await.unwrap();
+        }
+    }
 }
 
 #[test]
@@ -332,7 +405,7 @@ fn acknowledged_changes_survive_crashes_and_restarts_with_other_cores() {
         Err(_) => SEEDS,
     };
     for seed in seeds {
-        let result = std::panic::catch_unwind(|| history(seed));
+        let result = std::panic::catch_unwind(|| run(seed));
         if let Err(panic) = result {
             eprintln!(
                 "replay with: RINGCASK_CRASH_SEEDS={seed}..{} cargo test --lib engine::tests::crash",

@@ -3,8 +3,10 @@
 mod append;
 mod crash;
 mod faults;
+mod model;
 mod operations;
 mod settings;
+mod versions;
 
 use std::cell::RefCell;
 use std::future::Future;
