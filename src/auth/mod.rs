@@ -11,6 +11,7 @@
 pub mod acl;
 mod canonical;
 mod chunks;
+pub mod directory;
 mod error;
 mod keys;
 pub mod policy;

@@ -220,6 +220,53 @@ pub const ARENA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes of a configuration file: it is read whole. All settings together need less than 4 KiB.
 pub const CONFIG_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Accounts of a node. Each core knows all identities; a thousand tenants are more than one machine serves.
+pub const ACCOUNTS_MAX: usize = 1_000;
+
+/// Users of a node, over all accounts (AWS, "IAM and AWS STS quotas": 5,000 in an account). Each takes a few
+/// kilobytes on every core, and a change of one walks over all of them: some milliseconds for so many.
+pub const USERS_MAX: usize = 10_000;
+
+/// AWS, "IAM and AWS STS quotas": 300 groups in an account.
+pub const GROUPS_PER_ACCOUNT_MAX: usize = 300;
+
+/// AWS, "IAM and AWS STS quotas": 1,500 customer managed policies in an account.
+pub const POLICIES_PER_ACCOUNT_MAX: usize = 1_500;
+
+/// AWS, "IAM and AWS STS quotas": a user is in at most 10 groups. All of their policies are judged for each
+/// request.
+pub const GROUPS_PER_USER_MAX: usize = 10;
+
+/// AWS, "IAM and AWS STS quotas": 10 managed policies of a user or group, 20 on request.
+pub const POLICIES_ATTACHED_MAX: usize = 20;
+
+/// Bytes of an identity policy: those of a bucket policy. AWS counts 6,144 characters without white space.
+pub const IDENTITY_POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// Access keys of a user or of an account's root. AWS allows two; services that share a user want more.
+pub const ACCESS_KEYS_PER_HOLDER_MAX: usize = 8;
+
+/// AWS, "IAM and AWS STS quotas": names of users are at most 64 characters long; of groups and policies 128.
+pub const IDENTITY_NAME_LENGTH_MAX: usize = 64;
+
+/// Bytes of an account's name, which listings show as the owner's display name. AWS: 50 characters.
+pub const ACCOUNT_NAME_LENGTH_MAX: usize = 50;
+
+/// RFC 5321, section 4.5.3.1: a path of 256 octets with its brackets.
+pub const EMAIL_LENGTH_MAX: usize = 254;
+
+/// Access key ids shorter than MinIO's limit are refused, so that a configuration works with both.
+pub const ACCESS_KEY_ID_LENGTH_MIN: usize = 3;
+
+/// AWS, `AccessKeyId` of the IAM API: at most 128 characters.
+pub const ACCESS_KEY_ID_LENGTH_MAX: usize = 128;
+
+/// Secrets shorter than MinIO's limit are refused.
+pub const SECRET_KEY_LENGTH_MIN: usize = 8;
+
+/// Longer secrets are a mistake; clients store them in fields of about this length.
+pub const SECRET_KEY_LENGTH_MAX: usize = 128;
+
 /// Webhooks that the configuration file declares. Each has its own queue and connection on every core that
 /// delivers; MinIO users have a handful.
 pub const WEBHOOKS_MAX: usize = 32;

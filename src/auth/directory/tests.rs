@@ -1,0 +1,310 @@
+//! Directories that change as the admin service changes them: each change builds the next directory.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::change::{Bearer, Change, KeyWish, Refusal, RefusalKind, Write};
+use super::*;
+
+const OPERATOR: &str = "000000000000";
+const DOCUMENT: &str =
+    r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
+
+/// Entries and the directory that they make. The "cipher" is a mark and the context in clear: enough to see
+/// that secrets are opened where they were sealed.
+struct World {
+    entries: BTreeMap<String, Rc<[u8]>>,
+    directory: Directory,
+    random: Cell<u64>,
+    opened: Cell<usize>,
+}
+
+fn operator() -> Operator {
+    Operator {
+        account_id: OPERATOR.to_owned(),
+        canonical_id: "c".repeat(64),
+        name: "root".to_owned(),
+        access_key_id: "OPERATORKEY".to_owned(),
+        secret: Secret::new("operator's secret"),
+    }
+}
+
+fn seal(context: &[u8], secret: &[u8]) -> Vec<u8> {
+    [context, b"|", secret].concat()
+}
+
+fn open(context: &[u8], sealed: &[u8]) -> Option<Secret> {
+    let rest = sealed.strip_prefix(context)?.strip_prefix(b"|")?;
+    String::from_utf8(rest.to_vec()).ok().map(Secret::new)
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = Directory::build(None, &operator(), &BTreeMap::new(), &open).unwrap();
+        Self { entries: BTreeMap::new(), directory, random: Cell::new(1), opened: Cell::new(0) }
+    }
+
+    /// Has `ask` say what to write, and writes it.
+    fn change<T>(
+        &mut self,
+        ask: impl FnOnce(&Change<'_>) -> Result<(T, Write), Refusal>,
+    ) -> Result<T, Refusal> {
+        let random = |bytes: &mut [u8]| {
+            for byte in bytes {
+                let next = self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                self.random.set(next);
+                *byte = (next >> 33) as u8;
+            }
+        };
+        let change = Change { directory: &self.directory, now: 1000, random: &random, seal: &seal };
+        let (value, write) = ask(&change)?;
+        match write.value {
+            Some(bytes) => self.entries.insert(write.name, bytes.into()),
+            None => self.entries.remove(&write.name),
+        };
+        self.opened.set(0);
+        let counted = |context: &[u8], sealed: &[u8]| {
+            self.opened.set(self.opened.get() + 1);
+            open(context, sealed)
+        };
+        self.directory =
+            Directory::build(Some(&self.directory), &operator(), &self.entries, &counted).unwrap();
+        Ok(value)
+    }
+
+    fn write(&mut self, ask: impl FnOnce(&Change<'_>) -> Result<Write, Refusal>) -> Result<(), Refusal> {
+        self.change(|change| ask(change).map(|write| ((), write)))
+    }
+
+    fn refused(&mut self, ask: impl FnOnce(&Change<'_>) -> Result<Write, Refusal>) -> RefusalKind {
+        self.write(ask).unwrap_err().kind
+    }
+
+    fn user(&mut self, name: &str) {
+        self.change(|c| c.create_user(OPERATOR, name, &[], &[])).unwrap();
+    }
+
+    fn key(&mut self, holder: &Holder, id: &str) -> AccessKey {
+        let wish = KeyWish { id: Some(id.to_owned()), secret: None };
+        self.change(|c| c.create_key(holder, wish)).unwrap()
+    }
+}
+
+#[test]
+fn a_node_without_entries_knows_its_operator() {
+    let world = World::new();
+    assert_eq!(world.directory.secret("OPERATORKEY").as_deref(), Some("operator's secret"));
+    assert_eq!(world.directory.holder("OPERATORKEY"), Some(&Holder::root(OPERATOR)));
+    assert_eq!(world.directory.account_by_canonical_id(&"c".repeat(64)).unwrap().id, OPERATOR);
+    assert_eq!(world.directory.secret("other"), None);
+}
+
+#[test]
+fn what_was_stored_is_read_again_as_it_was() {
+    let mut world = World::new();
+    let account = world.change(|c| c.create_account("tenant", "t@example.com")).unwrap();
+    world.change(|c| c.put_policy(&account.id, "p", DOCUMENT)).unwrap();
+    world.change(|c| c.create_group(&account.id, "g", &["p".to_owned()])).unwrap();
+    let user = world
+        .change(|c| c.create_user(&account.id, "u", &["g".to_owned()], &["readonly".to_owned()]))
+        .unwrap();
+    let holder = Holder::user(&account.id, "u");
+    let key = world.key(&holder, "theirkey");
+    let root_key = world.key(&Holder::root(&account.id), "rootkey");
+    let cold = Directory::build(None, &operator(), &world.entries, &open).unwrap();
+    for directory in [&world.directory, &cold] {
+        let mut expected = account.clone();
+        expected.keys.push(root_key.clone());
+        assert_eq!(**directory.account(&account.id).unwrap(), expected);
+        let mut expected = user.clone();
+        expected.keys.push(key.clone());
+        assert_eq!(**directory.user(&account.id, "u").unwrap(), expected);
+        assert_eq!(directory.group(&account.id, "g").unwrap().policies, ["p"]);
+        assert_eq!(directory.policy(&account.id, "p").unwrap().document, DOCUMENT);
+        assert_eq!(directory.secret("theirkey").as_deref(), Some(key.secret.reveal()));
+        assert_eq!(directory.holder("theirkey"), Some(&holder));
+        assert_eq!(directory.account_by_email("T@EXAMPLE.COM").unwrap().id, account.id);
+        assert_eq!(directory.account_named("tenant").unwrap().id, account.id);
+    }
+    for bytes in world.entries.values() {
+        let text = std::str::from_utf8(bytes).unwrap();
+        assert!(!text.contains(key.secret.reveal()), "a secret is stored in clear: {text}");
+    }
+}
+
+#[test]
+fn accounts_do_not_see_each_other() {
+    let mut world = World::new();
+    let [a, b] = ["a", "b"].map(|name| world.change(|c| c.create_account(name, "")).unwrap());
+    world.change(|c| c.create_user(&a.id, "u", &[], &[])).unwrap();
+    world.change(|c| c.put_policy(&a.id, "p", DOCUMENT)).unwrap();
+    world.change(|c| c.create_user(&b.id, "u", &[], &[])).unwrap();
+    assert_eq!(world.directory.users(&a.id).count(), 1);
+    assert_eq!(world.directory.users(OPERATOR).count(), 0);
+    let attach = |c: &Change<'_>| c.attach_policy(&b.id, Bearer::User("u"), "p").map(Option::unwrap);
+    assert_eq!(world.refused(attach), RefusalKind::NotFound);
+    assert!(world.directory.policy(&b.id, "p").is_none());
+    assert!(world.directory.policy(&b.id, "readwrite").is_some());
+}
+
+#[test]
+fn keys_live_and_die_with_their_state() {
+    let mut world = World::new();
+    world.user("u");
+    let holder = Holder::user(OPERATOR, "u");
+    let made = world.change(|c| c.create_key(&holder, KeyWish::default())).unwrap();
+    assert!(made.id.starts_with("AKIA") && made.id.len() == 20 && made.secret.reveal().len() == 40);
+    let other = world.key(&holder, "minio-user");
+    assert_eq!(world.directory.keys(&holder).len(), 2);
+
+    world.change(|c| c.set_key_active(&made.id, false)).unwrap();
+    assert_eq!(world.directory.secret(&made.id), None);
+    assert_eq!(world.directory.holder(&made.id), None);
+    assert_eq!(world.directory.secret(&other.id).as_deref(), Some(other.secret.reveal()));
+    world.change(|c| c.set_key_active(&made.id, true)).unwrap();
+    assert_eq!(world.directory.secret(&made.id).as_deref(), Some(made.secret.reveal()));
+
+    let rotated = world.change(|c| c.rotate_key(&made.id, None)).unwrap();
+    assert_ne!(rotated.secret, made.secret);
+    assert_eq!(rotated.rotated, Some(1000));
+    assert_eq!(world.directory.secret(&made.id).as_deref(), Some(rotated.secret.reveal()));
+
+    world.write(|c| c.delete_key(&made.id)).unwrap();
+    assert!(world.directory.key(&made.id).is_none());
+    world.write(|c| c.delete_user(OPERATOR, "u")).unwrap();
+    assert!(world.directory.key(&other.id).is_none());
+    assert!(world.entries.is_empty());
+}
+
+#[test]
+fn an_access_key_id_is_unique_in_the_node() {
+    let mut world = World::new();
+    let account = world.change(|c| c.create_account("tenant", "")).unwrap();
+    world.user("u");
+    world.key(&Holder::user(OPERATOR, "u"), "taken");
+    for id in ["taken", "OPERATORKEY"] {
+        let wish = KeyWish { id: Some(id.to_owned()), secret: None };
+        let ask = |c: &Change<'_>| c.create_key(&Holder::root(&account.id), wish).map(|(_, write)| write);
+        assert_eq!(world.refused(ask), RefusalKind::Exists);
+    }
+    let mut clash = operator();
+    clash.access_key_id = "taken".to_owned();
+    let error = Directory::build(None, &clash, &world.entries, &open).err().unwrap();
+    assert_eq!(error, DirectoryError::OperatorKeyTaken("taken".to_owned()));
+}
+
+#[test]
+fn the_operators_first_key_is_changed_elsewhere() {
+    let mut world = World::new();
+    assert_eq!(world.refused(|c| c.delete_key("OPERATORKEY")), RefusalKind::InUse);
+    assert_eq!(world.refused(|c| c.rotate_key("OPERATORKEY", None).map(|(_, w)| w)), RefusalKind::InUse);
+    let second = world.key(&Holder::root(OPERATOR), "second");
+    assert_eq!(world.directory.secret("second").as_deref(), Some(second.secret.reveal()));
+    assert!(world.directory.secret("OPERATORKEY").is_some());
+    world.write(|c| c.delete_key("second")).unwrap();
+    assert_eq!(world.refused(|c| c.delete_account(OPERATOR, 0)), RefusalKind::InUse);
+}
+
+#[test]
+fn what_is_needed_is_not_deleted() {
+    let mut world = World::new();
+    world.change(|c| c.put_policy(OPERATOR, "p", DOCUMENT)).unwrap();
+    world.change(|c| c.create_group(OPERATOR, "g", &[])).unwrap();
+    world.user("u");
+    world.write(|c| c.add_member(OPERATOR, "g", "u").map(Option::unwrap)).unwrap();
+    world.write(|c| c.attach_policy(OPERATOR, Bearer::Group("g"), "p").map(Option::unwrap)).unwrap();
+    assert_eq!(world.refused(|c| c.delete_policy(OPERATOR, "p")), RefusalKind::InUse);
+    assert_eq!(world.refused(|c| c.delete_policy(OPERATOR, "readonly")), RefusalKind::InUse);
+    assert_eq!(world.refused(|c| c.delete_group(OPERATOR, "g")), RefusalKind::InUse);
+    world.write(|c| c.detach_policy(OPERATOR, Bearer::Group("g"), "p")).unwrap();
+    world.write(|c| c.remove_member(OPERATOR, "g", "u")).unwrap();
+    world.write(|c| c.delete_policy(OPERATOR, "p")).unwrap();
+    world.write(|c| c.delete_group(OPERATOR, "g")).unwrap();
+
+    let account = world.change(|c| c.create_account("tenant", "")).unwrap();
+    assert_eq!(world.refused(|c| c.delete_account(&account.id, 2)), RefusalKind::InUse);
+    world.change(|c| c.create_user(&account.id, "x", &[], &[])).unwrap();
+    assert_eq!(world.refused(|c| c.delete_account(&account.id, 0)), RefusalKind::InUse);
+    world.write(|c| c.delete_user(&account.id, "x")).unwrap();
+    world.write(|c| c.delete_account(&account.id, 0)).unwrap();
+    assert!(world.directory.account(&account.id).is_none());
+}
+
+#[test]
+fn what_is_there_already_is_said_and_not_replaced() {
+    let mut world = World::new();
+    world.user("u");
+    let again = |c: &Change<'_>| c.create_user(OPERATOR, "u", &[], &[]).map(|(_, write)| write);
+    assert_eq!(world.refused(again), RefusalKind::Exists);
+    world.change(|c| c.create_account("tenant", "t@example.com")).unwrap();
+    for (name, email) in [("tenant", ""), ("root", ""), ("other", "T@example.com")] {
+        let again = |c: &Change<'_>| c.create_account(name, email).map(|(_, write)| write);
+        assert_eq!(world.refused(again), RefusalKind::Exists, "{name}");
+    }
+    let builtin = |c: &Change<'_>| c.put_policy(OPERATOR, "readonly", DOCUMENT).map(|(_, write)| write);
+    assert_eq!(world.refused(builtin), RefusalKind::Exists);
+    world.write(|c| c.attach_policy(OPERATOR, Bearer::User("u"), "readonly").map(Option::unwrap)).unwrap();
+    let change = Change { directory: &world.directory, now: 0, random: &|_| (), seal: &seal };
+    assert_eq!(change.attach_policy(OPERATOR, Bearer::User("u"), "readonly"), Ok(None));
+}
+
+#[test]
+fn names_that_would_break_an_arn_or_a_path_are_refused() {
+    let mut world = World::new();
+    for name in ["", "a/b", "a b", "a:b", "ü", "*", &"x".repeat(65)] {
+        let ask = |c: &Change<'_>| c.create_user(OPERATOR, name, &[], &[]).map(|(_, write)| write);
+        assert_eq!(world.refused(ask), RefusalKind::Invalid, "{name}");
+    }
+    for name in ["", " a", "a/b", "a\nb", "123456789012"] {
+        let ask = |c: &Change<'_>| c.create_account(name, "").map(|(_, write)| write);
+        assert_eq!(world.refused(ask), RefusalKind::Invalid, "{name}");
+    }
+    for email in ["x", "@", "a@", "@b", "a@b@c", "a b@c"] {
+        let ask = |c: &Change<'_>| c.create_account("n", email).map(|(_, write)| write);
+        assert_eq!(world.refused(ask), RefusalKind::Invalid, "{email}");
+    }
+    world.user("u");
+    let holder = Holder::user(OPERATOR, "u");
+    for (id, secret) in [("ab", "12345678"), ("a/b", "12345678"), ("abc", "1234567"), ("abc", "1234567\n")] {
+        let wish = KeyWish { id: Some(id.to_owned()), secret: Some(Secret::new(secret)) };
+        let ask = |c: &Change<'_>| c.create_key(&holder, wish).map(|(_, write)| write);
+        assert_eq!(world.refused(ask), RefusalKind::Invalid, "{id} {secret}");
+    }
+}
+
+#[test]
+fn a_change_reads_no_entry_but_its_own() {
+    let mut world = World::new();
+    for name in ["a", "b", "c"] {
+        world.user(name);
+        world.key(&Holder::user(OPERATOR, name), &format!("key-{name}"));
+    }
+    assert_eq!(world.opened.get(), 1);
+    world.change(|c| c.create_group(OPERATOR, "g", &[])).unwrap();
+    assert_eq!(world.opened.get(), 0);
+}
+
+#[test]
+fn secrets_of_another_master_key_or_another_entry_are_named() {
+    let mut world = World::new();
+    world.user("u");
+    world.key(&Holder::user(OPERATOR, "u"), "key");
+    let build = |entries: &BTreeMap<String, Rc<[u8]>>, open: &Open<'_>| {
+        Directory::build(None, &operator(), entries, open).err().unwrap()
+    };
+    let name = "identity/user/000000000000/u".to_owned();
+    assert_eq!(build(&world.entries, &|_, _| None), DirectoryError::Sealed(name.clone()));
+    // A sealed secret that was moved to another key's id does not open there.
+    let text =
+        std::str::from_utf8(&world.entries[&name]).unwrap().replace("\"id\":\"key\"", "\"id\":\"other\"");
+    world.entries.insert(name.clone(), text.into_bytes().into());
+    assert_eq!(build(&world.entries, &open), DirectoryError::Sealed(name.clone()));
+    for bytes in [&b"{}"[..], b"", b"[[[[", br#"{"version":2,"created":0,"policies":[]}"#] {
+        let name = "identity/group/000000000000/g".to_owned();
+        let entries = BTreeMap::from([(name.clone(), Rc::from(bytes))]);
+        assert_eq!(build(&entries, &open), DirectoryError::Damaged(name));
+    }
+    let entries = BTreeMap::from([("identity/what/x".to_owned(), Rc::from(&b"{}"[..]))]);
+    assert!(matches!(build(&entries, &open), DirectoryError::Damaged(_)));
+}
