@@ -240,9 +240,6 @@ pub const GROUPS_PER_USER_MAX: usize = 10;
 /// AWS, "IAM and AWS STS quotas": 10 managed policies of a user or group, 20 on request.
 pub const POLICIES_ATTACHED_MAX: usize = 20;
 
-/// Bytes of an identity policy: those of a bucket policy. AWS counts 6,144 characters without white space.
-pub const IDENTITY_POLICY_BYTES_MAX: usize = 20 * 1024;
-
 /// Access keys of a user or of an account's root. AWS allows two; services that share a user want more.
 pub const ACCESS_KEYS_PER_HOLDER_MAX: usize = 8;
 

@@ -2,7 +2,11 @@
 //!
 //! Source: AWS, "AWS managed policies for Amazon S3"; MinIO, "Access management", for the others.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use super::ManagedPolicy;
+use crate::auth::policy::{Kind, Policy};
 
 /// A document that allows actions on everything.
 macro_rules! allow {
@@ -24,18 +28,24 @@ const POLICIES: &[(&str, &str)] = &[
     ("writeonly", allow!("\"s3:PutObject\"")),
 ];
 
-/// A built-in policy.
-pub fn policy(name: &str) -> Option<ManagedPolicy> {
-    all().find(|policy| policy.name == name)
+/// All of them by name.
+pub fn all() -> Rc<BTreeMap<String, Rc<ManagedPolicy>>> {
+    Rc::new(
+        POLICIES
+            .iter()
+            .map(|(name, document)| ((*name).to_owned(), Rc::new(policy(name, document))))
+            .collect(),
+    )
 }
 
-/// All of them in order of their names.
-pub fn all() -> impl Iterator<Item = ManagedPolicy> {
-    POLICIES.iter().map(|(name, document)| ManagedPolicy {
+fn policy(name: &str, document: &str) -> ManagedPolicy {
+    let policy = Policy::parse(document.as_bytes(), Kind::Identity).expect("built-in documents are policies");
+    ManagedPolicy {
         account_id: String::new(),
-        name: (*name).to_owned(),
+        name: name.to_owned(),
         created: 0,
         updated: 0,
-        document: (*document).to_owned(),
-    })
+        document: document.to_owned(),
+        policy: Rc::new(policy),
+    }
 }

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use super::entry::Seal;
 use super::names::{self, Random};
-use super::{AccessKey, Account, Directory, Group, Holder, ManagedPolicy, User, builtin};
+use super::{AccessKey, Account, Directory, Group, Holder, ManagedPolicy, User};
+use crate::auth::policy::{Kind, Policy};
 use crate::base::limits::{
     ACCESS_KEYS_PER_HOLDER_MAX, ACCOUNTS_MAX, GROUPS_PER_ACCOUNT_MAX, GROUPS_PER_USER_MAX,
     IDENTITY_POLICY_BYTES_MAX, POLICIES_ATTACHED_MAX, POLICIES_PER_ACCOUNT_MAX, USERS_MAX,
@@ -34,6 +35,8 @@ pub struct Refusal {
 pub enum RefusalKind {
     /// A value breaks a rule.
     Invalid,
+    /// The document is no policy.
+    Malformed,
     /// What the change is about is not there.
     NotFound,
     /// It is there already.
@@ -276,8 +279,7 @@ impl Change<'_> {
         }
     }
 
-    /// Makes a policy, or gives it another document, which counts at once wherever it is attached. The
-    /// caller has checked that the document is a policy.
+    /// Makes a policy, or gives it another document, which counts at once wherever it is attached.
     pub fn put_policy(
         &self,
         account_id: &str,
@@ -285,12 +287,14 @@ impl Change<'_> {
         document: &str,
     ) -> Result<(ManagedPolicy, Write), Refusal> {
         names::check_name("policy", name)?;
-        if builtin::policy(name).is_some() {
+        if self.directory.builtin.contains_key(name) {
             return Err(Refusal::exists("built-in policy", name));
         }
         if document.len() > IDENTITY_POLICY_BYTES_MAX {
             return Err(Refusal::limit("bytes in a policy", IDENTITY_POLICY_BYTES_MAX));
         }
+        let parsed = Policy::parse(document.as_bytes(), Kind::Identity)
+            .map_err(|error| Refusal::new(RefusalKind::Malformed, error.message))?;
         let before = self.directory.policies.get(&(account_id.to_owned(), name.to_owned()));
         if before.is_none() && self.directory.policies(account_id).count() >= POLICIES_PER_ACCOUNT_MAX {
             return Err(Refusal::limit("policies in an account", POLICIES_PER_ACCOUNT_MAX));
@@ -301,6 +305,7 @@ impl Change<'_> {
             created: before.map_or(self.now, |before| before.created),
             updated: self.now,
             document: document.to_owned(),
+            policy: Rc::new(parsed),
         };
         let write = Write { name: ManagedPolicy::entry_name(account_id, name), value: Some(policy.encode()) };
         Ok((policy, write))
@@ -309,7 +314,7 @@ impl Change<'_> {
     /// Removes a policy that is attached to nobody.
     pub fn delete_policy(&self, account_id: &str, name: &str) -> Result<Write, Refusal> {
         if !self.directory.policies.contains_key(&(account_id.to_owned(), name.to_owned())) {
-            return Err(match builtin::policy(name) {
+            return Err(match self.directory.builtin.get(name) {
                 Some(_) => Refusal::in_use(format!("policy '{name}' is built in")),
                 None => Refusal::not_found("policy", name),
             });

@@ -16,6 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::{AccessKey, Account, DirectoryError, Group, ManagedPolicy, Open, User};
+use crate::auth::policy::{Kind, Policy};
 use crate::base::secret::Secret;
 use crate::io::TimestampMs;
 
@@ -158,12 +159,14 @@ impl Entry {
             }
             ["policy", account, policy] => {
                 let stored: StoredPolicy = decode(bytes).ok_or_else(damaged)?;
+                let parsed = Policy::parse(stored.document.as_bytes(), Kind::Identity);
                 Self::Policy(Rc::new(ManagedPolicy {
                     account_id: account.to_owned(),
                     name: policy.to_owned(),
                     created: stored.created,
                     updated: stored.updated,
                     document: stored.document,
+                    policy: Rc::new(parsed.map_err(|_| damaged())?),
                 }))
             }
             _ => return Err(damaged()),

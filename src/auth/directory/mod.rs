@@ -15,11 +15,15 @@ pub mod names;
 #[cfg(test)]
 mod tests;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::auth::Keys;
+use crate::auth::policy::Policy;
+use crate::auth::principal::{Accounts, Principal};
 use crate::base::secret::Secret;
 use crate::io::TimestampMs;
 
@@ -78,6 +82,8 @@ pub struct ManagedPolicy {
     pub updated: TimestampMs,
     /// The document as it was given.
     pub document: String,
+    /// The document as it is understood.
+    pub policy: Rc<Policy>,
 }
 
 /// A key to sign with.
@@ -159,6 +165,12 @@ impl fmt::Display for DirectoryError {
     }
 }
 
+/// Where a core finds the directory in force.
+pub trait Identities {
+    /// The directory in force: a change that was acknowledged is in it.
+    fn directory(&self) -> Rc<Directory>;
+}
+
 /// All identities of a node at one moment.
 pub struct Directory {
     operator_account: String,
@@ -169,10 +181,20 @@ pub struct Directory {
     users: BTreeMap<(String, String), Rc<User>>,
     groups: BTreeMap<(String, String), Rc<Group>>,
     policies: BTreeMap<(String, String), Rc<ManagedPolicy>>,
+    /// The policies that every account has, by name.
+    builtin: Rc<BTreeMap<String, Rc<ManagedPolicy>>>,
     by_canonical_id: HashMap<String, String>,
-    keys: HashMap<String, (Holder, AccessKey)>,
+    keys: HashMap<String, HeldKey>,
     /// What the entries were, so that the next directory reads only those that changed.
-    read: BTreeMap<String, (Rc<[u8]>, Entry)>,
+    read: BTreeMap<String, (Arc<[u8]>, Entry)>,
+}
+
+/// An access key and whose it is.
+struct HeldKey {
+    holder: Holder,
+    key: AccessKey,
+    /// Made when the key is first used.
+    principal: OnceCell<Option<Rc<Principal>>>,
 }
 
 impl Directory {
@@ -181,7 +203,7 @@ impl Directory {
     pub fn build<'a>(
         previous: Option<&Self>,
         operator: &Operator,
-        entries: impl IntoIterator<Item = (&'a String, &'a Rc<[u8]>)>,
+        entries: impl IntoIterator<Item = (&'a String, &'a Arc<[u8]>)>,
         open: &Open<'_>,
     ) -> Result<Self, DirectoryError> {
         let mut directory = Self {
@@ -191,6 +213,7 @@ impl Directory {
             users: BTreeMap::new(),
             groups: BTreeMap::new(),
             policies: BTreeMap::new(),
+            builtin: previous.map_or_else(builtin::all, |previous| previous.builtin.clone()),
             by_canonical_id: HashMap::new(),
             keys: HashMap::new(),
             read: BTreeMap::new(),
@@ -219,9 +242,10 @@ impl Directory {
             created: 0,
             rotated: None,
         };
-        if directory.keys.insert(key.id.clone(), (Holder::root(&operator.account_id), key)).is_some() {
-            return Err(DirectoryError::OperatorKeyTaken(operator.access_key_id.clone()));
+        if directory.keys.contains_key(&key.id) {
+            return Err(DirectoryError::OperatorKeyTaken(key.id));
         }
+        directory.add_keys(&Holder::root(&operator.account_id), &[key]);
         Ok(directory)
     }
 
@@ -249,7 +273,12 @@ impl Directory {
     }
 
     fn add_keys(&mut self, holder: &Holder, keys: &[AccessKey]) {
-        self.keys.extend(keys.iter().map(|key| (key.id.clone(), (holder.clone(), key.clone()))));
+        let held = |key: &AccessKey| HeldKey {
+            holder: holder.clone(),
+            key: key.clone(),
+            principal: OnceCell::new(),
+        };
+        self.keys.extend(keys.iter().map(|key| (key.id.clone(), held(key))));
     }
 
     /// Id of the account that the node's operator has.
@@ -311,18 +340,23 @@ impl Directory {
     /// A policy that users and groups of an account can have: the account's own, or a built-in one.
     pub fn policy(&self, account_id: &str, name: &str) -> Option<Rc<ManagedPolicy>> {
         let own = self.policies.get(&(account_id.to_owned(), name.to_owned()));
-        own.cloned().or_else(|| builtin::policy(name).map(Rc::new))
+        own.or_else(|| self.builtin.get(name)).cloned()
+    }
+
+    /// The policies that every account has, in order of their names.
+    pub fn builtin_policies(&self) -> impl Iterator<Item = &Rc<ManagedPolicy>> {
+        self.builtin.values()
     }
 
     /// An access key, active or not, and whose it is.
     pub fn key(&self, id: &str) -> Option<(&Holder, &AccessKey)> {
-        self.keys.get(id).map(|(holder, key)| (holder, key))
+        self.keys.get(id).map(|held| (&held.holder, &held.key))
     }
 
     /// Access keys of a user or of an account's root, in order of their ids.
     pub fn keys(&self, holder: &Holder) -> Vec<&AccessKey> {
-        let mut keys: Vec<_> =
-            self.keys.values().filter(|(of, _)| of == holder).map(|(_, key)| key).collect();
+        let of_holder = self.keys.values().filter(|held| held.holder == *holder);
+        let mut keys: Vec<_> = of_holder.map(|held| &held.key).collect();
         keys.sort_by(|a, b| a.id.cmp(&b.id));
         keys
     }
@@ -331,12 +365,58 @@ impl Directory {
     pub fn holder(&self, access_key_id: &str) -> Option<&Holder> {
         self.key(access_key_id).filter(|(_, key)| key.is_active).map(|(holder, _)| holder)
     }
+
+    /// On whose behalf a request signed with an access key acts; `None` if there is no such active key.
+    pub fn principal(&self, access_key_id: &str) -> Option<Rc<Principal>> {
+        let held = self.keys.get(access_key_id).filter(|held| held.key.is_active)?;
+        held.principal.get_or_init(|| self.principal_of(&held.holder).map(Rc::new)).clone()
+    }
+
+    /// A user with all policies that are attached to it and its groups, or an account's root.
+    fn principal_of(&self, holder: &Holder) -> Option<Principal> {
+        let account = self.account(&holder.account_id)?;
+        let root = Principal::root(&account.id, &account.canonical_id);
+        let Some(name) = &holder.user else { return Some(root) };
+        let user = self.user(&account.id, name)?;
+        let groups = user.groups.iter().filter_map(|group| self.group(&account.id, group));
+        let mut names: Vec<&String> =
+            groups.flat_map(|group| &group.policies).chain(&user.policies).collect();
+        names.sort_unstable();
+        names.dedup();
+        let policies = names.into_iter().filter_map(|name| self.policy(&account.id, name));
+        Some(Principal {
+            arn: holder.arn(),
+            user_name: Some(user.name.clone()),
+            user_id: user.id.clone(),
+            policies: policies.map(|policy| policy.policy.clone()).collect(),
+            ..root
+        })
+    }
 }
 
 impl Keys for Directory {
     fn secret(&self, access_key_id: &str) -> Option<String> {
         let (_, key) = self.key(access_key_id)?;
         key.is_active.then(|| key.secret.reveal().to_owned())
+    }
+}
+
+impl Accounts for Directory {
+    fn canonical_id(&self, account_id: &str) -> Option<String> {
+        self.account(account_id).map(|account| account.canonical_id.clone())
+    }
+
+    fn account_id(&self, canonical_id: &str) -> Option<String> {
+        self.by_canonical_id.get(canonical_id).cloned()
+    }
+
+    fn canonical_id_of_email(&self, email: &str) -> Option<String> {
+        self.account_by_email(email).map(|account| account.canonical_id.clone())
+    }
+
+    fn has_user(&self, arn: &str) -> bool {
+        let user = arn.strip_prefix("arn:aws:iam::").and_then(|rest| rest.split_once(":user/"));
+        user.is_some_and(|(account_id, name)| self.user(account_id, name).is_some())
     }
 }
 

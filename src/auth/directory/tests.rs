@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::change::{Bearer, Change, KeyWish, Refusal, RefusalKind, Write};
 use super::*;
@@ -14,7 +14,7 @@ const DOCUMENT: &str =
 /// Entries and the directory that they make. The "cipher" is a mark and the context in clear: enough to see
 /// that secrets are opened where they were sealed.
 struct World {
-    entries: BTreeMap<String, Rc<[u8]>>,
+    entries: BTreeMap<String, Arc<[u8]>>,
     directory: Directory,
     random: Cell<u64>,
     opened: Cell<usize>,
@@ -250,6 +250,40 @@ fn what_is_there_already_is_said_and_not_replaced() {
 }
 
 #[test]
+fn a_principal_has_its_own_policies_and_those_of_its_groups() {
+    let mut world = World::new();
+    world.change(|c| c.put_policy(OPERATOR, "p", DOCUMENT)).unwrap();
+    world.change(|c| c.create_group(OPERATOR, "g", &["p".to_owned(), "readonly".to_owned()])).unwrap();
+    let groups = ["g".to_owned()];
+    world.change(|c| c.create_user(OPERATOR, "u", &groups, &["readonly".to_owned()])).unwrap();
+    world.key(&Holder::user(OPERATOR, "u"), "key");
+    let principal = world.directory.principal("key").unwrap();
+    assert_eq!(principal.arn, "arn:aws:iam::000000000000:user/u");
+    assert_eq!(principal.policies.len(), 2);
+    assert!(principal.user_id.starts_with("AIDA") && !principal.is_root());
+    assert!(world.directory.has_user(&principal.arn));
+
+    // The same key acts otherwise as soon as a group has other policies.
+    world.write(|c| c.detach_policy(OPERATOR, Bearer::Group("g"), "p")).unwrap();
+    assert_eq!(world.directory.principal("key").unwrap().policies.len(), 1);
+    world.change(|c| c.set_key_active("key", false)).unwrap();
+    assert!(world.directory.principal("key").is_none());
+
+    let root = world.directory.principal("OPERATORKEY").unwrap();
+    assert!(root.is_root());
+    assert_eq!((root.arn.as_str(), root.policies.len()), ("arn:aws:iam::000000000000:root", 0));
+}
+
+#[test]
+fn a_document_that_is_no_policy_is_refused() {
+    let mut world = World::new();
+    for document in ["", "{}", "{\"Version\":\"2012-10-17\"}", &DOCUMENT.replace("s3:*", "s3:Nothing")] {
+        let ask = |c: &Change<'_>| c.put_policy(OPERATOR, "p", document).map(|(_, write)| write);
+        assert_eq!(world.refused(ask), RefusalKind::Malformed, "{document}");
+    }
+}
+
+#[test]
 fn names_that_would_break_an_arn_or_a_path_are_refused() {
     let mut world = World::new();
     for name in ["", "a/b", "a b", "a:b", "ü", "*", &"x".repeat(65)] {
@@ -290,7 +324,7 @@ fn secrets_of_another_master_key_or_another_entry_are_named() {
     let mut world = World::new();
     world.user("u");
     world.key(&Holder::user(OPERATOR, "u"), "key");
-    let build = |entries: &BTreeMap<String, Rc<[u8]>>, open: &Open<'_>| {
+    let build = |entries: &BTreeMap<String, Arc<[u8]>>, open: &Open<'_>| {
         Directory::build(None, &operator(), entries, open).err().unwrap()
     };
     let name = "identity/user/000000000000/u".to_owned();
@@ -302,9 +336,9 @@ fn secrets_of_another_master_key_or_another_entry_are_named() {
     assert_eq!(build(&world.entries, &open), DirectoryError::Sealed(name.clone()));
     for bytes in [&b"{}"[..], b"", b"[[[[", br#"{"version":2,"created":0,"policies":[]}"#] {
         let name = "identity/group/000000000000/g".to_owned();
-        let entries = BTreeMap::from([(name.clone(), Rc::from(bytes))]);
+        let entries = BTreeMap::from([(name.clone(), Arc::from(bytes))]);
         assert_eq!(build(&entries, &open), DirectoryError::Damaged(name));
     }
-    let entries = BTreeMap::from([("identity/what/x".to_owned(), Rc::from(&b"{}"[..]))]);
+    let entries = BTreeMap::from([("identity/what/x".to_owned(), Arc::from(&b"{}"[..]))]);
     assert!(matches!(build(&entries, &open), DirectoryError::Damaged(_)));
 }
