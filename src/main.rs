@@ -3,21 +3,26 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use ringcask::control::cli::Cli;
+use ringcask::control::cli::{Cli, Order};
+use ringcask::control::command;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
-    let settings = match Cli::parse().settings(environment) {
-        Ok(settings) => settings,
+    let order = match Cli::parse().order(environment) {
+        Ok(order) => order,
         Err(error) => {
             eprintln!("ringcask: {error}");
             return ExitCode::from(2);
         }
     };
-    match ringcask::node::run(settings, environment) {
+    let result = match order {
+        Order::Serve(settings) => ringcask::node::run(*settings, environment),
+        Order::Manage(manage) => manage.run(environment).and_then(|answer| command::print(&answer)),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringcask: {error}");

@@ -20,6 +20,7 @@ fn ringcask(data: &Path, arguments: &[&str]) -> Command {
     for (name, value) in small {
         command.env(format!("RINGCASK_{name}"), value);
     }
+    command.env("RINGCASK_ADMIN_LISTEN", "127.0.0.1:0");
     command.env("RINGCASK_ARENA", "8MiB").env("RINGCASK_CACHE", "1MiB");
     // Warnings of the machine (locked memory, say) are no part of what is compared.
     command.env("RINGCASK_LOG_LEVEL", "error");
@@ -135,7 +136,7 @@ fn credentials_from_the_environment_are_neither_shown_nor_stored() {
 
     let mut command = ringcask(data.path(), &[]);
     command.env("RINGCASK_ROOT_USER", "someone").env("RINGCASK_ROOT_PASSWORD", "short");
-    assert!(refusal(command).contains("RINGCASK_ROOT_PASSWORD must have 8"));
+    assert!(refusal(command).contains("RINGCASK_ROOT_PASSWORD: a secret access key has 8"));
 }
 
 #[test]
@@ -286,6 +287,50 @@ fn a_port_in_use_is_refused() {
     let address = other.local_addr().unwrap().to_string();
     let error = refusal(ringcask(data.path(), &["--listen", &address]));
     assert!(error.contains(&address) && error.contains("in use"), "{error}");
+}
+
+#[test]
+fn an_admin_port_in_use_is_refused_with_its_own_option() {
+    let data = tempfile::tempdir().unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let error = refusal(ringcask(data.path(), &["--admin-listen", &address]));
+    assert!(error.contains(&address) && error.contains("with --admin-listen"), "{error}");
+}
+
+#[test]
+fn the_admin_api_can_be_off() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(ringcask(data.path(), &[]));
+    assert!(node.printed.contains("administration on http://127.0.0.1:"), "{}", node.printed);
+    node.stop();
+    let node = Node::start(ringcask(data.path(), &["--admin-listen", "off"]));
+    assert!(!node.printed.contains("administration"), "{}", node.printed);
+    node.stop();
+}
+
+#[test]
+fn data_sealed_with_another_master_key_is_refused() {
+    let data = tempfile::tempdir().unwrap();
+    Node::start(ringcask(data.path(), &[])).stop();
+    let file = data.path().join("ringcask.master-key");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let key = fs::read_to_string(&file).unwrap();
+
+    let mut other = ringcask(data.path(), &[]);
+    other.env("RINGCASK_MASTER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    let error = refusal(other);
+    assert!(error.contains("sealed with another master key"), "{error}");
+
+    // The right key may come from anywhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let moved = elsewhere.path().join("key");
+    fs::rename(&file, &moved).unwrap();
+    Node::start(ringcask(data.path(), &["--master-key-file", moved.to_str().unwrap()])).stop();
+    let mut given = ringcask(data.path(), &[]);
+    given.env("RINGCASK_MASTER_KEY", key.trim());
+    Node::start(given).stop();
+    assert!(!file.exists());
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Node {
             command.env_remove(name);
         }
         command.arg("--data").arg(data.path()).args(["--listen", "127.0.0.1:0", "--cores", "1"]);
-        command.args(["--region", REGION]);
+        command.args(["--region", REGION, "--admin-listen", "off"]);
         if options.quick {
             command.args(["--arena", "8MiB", "--cache", "1MiB", "--log-level", "error"]);
         } else {

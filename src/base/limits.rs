@@ -264,6 +264,15 @@ pub const SECRET_KEY_LENGTH_MIN: usize = 8;
 /// Longer secrets are a mistake; clients store them in fields of about this length.
 pub const SECRET_KEY_LENGTH_MAX: usize = 128;
 
+/// Bytes of a request body of the admin API: a policy with room to spare.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an answer that an admin command reads: all users of a node with all their policies.
+pub const ADMIN_ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Open connections of the admin listener. Administrators are few; beyond it they are told to slow down.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
 /// Webhooks that the configuration file declares. Each has its own queue and connection on every core that
 /// delivers; MinIO users have a handful.
 pub const WEBHOOKS_MAX: usize = 32;

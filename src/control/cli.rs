@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::command::Manage;
 use super::config::{Layer, Settings};
 
 const EXAMPLES: &str = "\
@@ -34,6 +35,18 @@ enum Command {
     /// Starts the node (what the bare command does)
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+
+    #[command(flatten)]
+    Manage(Manage),
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Order {
+    /// To be a node.
+    Serve(Box<Settings>),
+    /// To manage one that runs.
+    Manage(Box<Manage>),
 }
 
 #[derive(Args, Debug)]
@@ -52,8 +65,9 @@ impl Cli {
     /// # Errors
     ///
     /// One sentence for the person at the prompt: what is wrong, where it was given, what would be right.
-    pub fn settings(self, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
+    pub fn order(self, environment: impl Fn(&str) -> Option<String>) -> Result<Order, String> {
         let serve = match self.command {
+            Some(Command::Manage(manage)) => return Ok(Order::Manage(Box::new(manage))),
             Some(Command::Serve(serve)) => serve,
             None => self.serve,
         };
@@ -62,7 +76,8 @@ impl Cli {
             Some(path) => Layer::from_file(&path)?,
             None => Layer::default(),
         };
-        serve.layer.or(Layer::from_environment(environment)?).or(file).settle()
+        let settings = serve.layer.or(Layer::from_environment(environment)?).or(file).settle()?;
+        Ok(Order::Serve(Box::new(settings)))
     }
 }
 
@@ -72,7 +87,14 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<Settings, String> {
         let cli = Cli::try_parse_from([&["ringcask"], arguments].concat()).map_err(|e| e.to_string())?;
-        cli.settings(|_| None)
+        settings(cli, |_| None)
+    }
+
+    fn settings(cli: Cli, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
+        match cli.order(environment)? {
+            Order::Serve(settings) => Ok(*settings),
+            Order::Manage(manage) => panic!("{manage:?} starts no node"),
+        }
     }
 
     #[test]
@@ -102,12 +124,33 @@ mod tests {
     }
 
     #[test]
+    fn commands_take_their_options_before_and_after_what_they_are_about() {
+        for arguments in [
+            &["user", "list", "--json", "--account", "a"][..],
+            &["user", "--json", "--account", "a", "list"],
+            &["user", "policy", "attach", "u", "readonly", "--admin", "http://h:1"],
+            &["key", "create", "--user", "u", "--secret-stdin", "--data", "d"],
+            &["whoami", "--json"],
+        ] {
+            let cli = Cli::try_parse_from([&["ringcask"], arguments].concat()).unwrap();
+            assert!(matches!(cli.order(|_| None), Ok(Order::Manage(_))), "{arguments:?}");
+        }
+        for arguments in [
+            &["user"][..],
+            &["key", "create", "--secret", "x", "--secret-stdin"],
+            &["--cores", "1", "whoami"],
+        ] {
+            assert!(Cli::try_parse_from([&["ringcask"], arguments].concat()).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
     fn the_config_file_may_be_named_by_the_environment() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ringcask.toml");
         std::fs::write(&path, "region = \"eu-central-1\"\ncores = 2").unwrap();
         let environment = |name: &str| (name == "RINGCASK_CONFIG").then(|| path.to_str().unwrap().to_owned());
-        let settings = Cli::parse_from(["ringcask", "--cores", "5"]).settings(environment).unwrap();
+        let settings = settings(Cli::parse_from(["ringcask", "--cores", "5"]), environment).unwrap();
         assert_eq!((settings.region.as_str(), settings.cores), ("eu-central-1", 5));
     }
 }

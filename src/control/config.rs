@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Command, ValueEnum};
@@ -28,6 +29,10 @@ pub struct Settings {
     /// Data directories, one for each drive.
     pub data: Vec<PathBuf>,
     pub listen: SocketAddr,
+    /// Where the admin API listens; `None`: nowhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// The master key's file, if it is not one in a data directory.
+    pub master_key_file: Option<PathBuf>,
     /// Core threads.
     pub cores: usize,
     /// Domains whose sub-domains are buckets, in lower case.
@@ -48,6 +53,30 @@ pub struct Settings {
     pub lifecycle_day: Duration,
     /// Where event notifications may go.
     pub notification_targets: Vec<NotificationTarget>,
+}
+
+/// An address to listen on, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AdminListen(Option<SocketAddr>);
+
+impl FromStr for AdminListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "off" => Ok(Self(None)),
+            address => address
+                .parse()
+                .map(|address| Self(Some(address)))
+                .map_err(|_| format!("'{text}' is neither ADDR:PORT nor off")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for AdminListen {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// [`crate::s3::NewBuckets`] as it is written.
@@ -83,6 +112,17 @@ pub struct Layer {
     /// [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+
+    /// Address and port of the admin API, which speaks no TLS; 'off' for none [env: RINGCASK_ADMIN_LISTEN]
+    /// [default: 127.0.0.1:9001]
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin_listen: Option<AdminListen>,
+
+    /// File with the master key, base64 of 32 bytes, which seals the secrets on the drives; or set
+    /// RINGCASK_MASTER_KEY to the key itself [env: RINGCASK_MASTER_KEY_FILE]
+    /// [default: ringcask.master-key in the first --data, made by the first start]
+    #[arg(long, value_name = "FILE")]
+    master_key_file: Option<PathBuf>,
 
     /// Core threads [env: RINGCASK_CORES] [default: as many as the process may use CPUs]
     #[arg(long, value_name = "N")]
@@ -170,6 +210,8 @@ impl Layer {
         Self {
             data: self.data.or(weaker.data),
             listen: self.listen.or(weaker.listen),
+            admin_listen: self.admin_listen.or(weaker.admin_listen),
+            master_key_file: self.master_key_file.or(weaker.master_key_file),
             cores: self.cores.or(weaker.cores),
             domain: self.domain.or(weaker.domain),
             region: self.region.or(weaker.region),
@@ -259,6 +301,11 @@ impl Layer {
         Ok(Settings {
             data,
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
+            admin_listen: match self.admin_listen {
+                Some(AdminListen(address)) => address,
+                None => Some(SocketAddr::from(([127, 0, 0, 1], 9001))),
+            },
+            master_key_file: self.master_key_file,
             cores,
             domains: domains.iter().map(|name| domain(name)).collect::<Result<_, _>>()?,
             notification_targets: webhook::targets(&self.webhook.unwrap_or_default(), &region)?,
@@ -351,6 +398,7 @@ mod tests {
         let settings = Layer::default().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("./data")]);
         assert_eq!(settings.listen.to_string(), "127.0.0.1:9000");
+        assert_eq!(settings.admin_listen.unwrap().to_string(), "127.0.0.1:9001");
         assert_eq!(settings.region, "us-east-1");
         assert_eq!(settings.arena_bytes, 64 << 20);
         assert_eq!(settings.cores, cpus().len());
@@ -371,7 +419,8 @@ mod tests {
 
     #[test]
     fn every_setting_can_come_from_the_file() {
-        let text = "data = ['/a', '/b']\nlisten = '0.0.0.0:80'\ncores = 2\ndomain = 'S3.example.com'\n\
+        let text = "data = ['/a', '/b']\nlisten = '0.0.0.0:80'\nadmin-listen = 'off'\n\
+                    master-key-file = '/k'\ncores = 2\ndomain = 'S3.example.com'\n\
                     region = 'eu'\narena = '128MiB'\ncache = 1048576\ndrain-seconds = 5\n\
                     log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
@@ -379,6 +428,7 @@ mod tests {
         assert_eq!(settings.domains, ["s3.example.com"]);
         assert_eq!((settings.arena_bytes, settings.cache_bytes), (128 << 20, 1 << 20));
         assert_eq!((settings.drain, settings.log_format), (Duration::from_secs(5), LogFormat::Json));
+        assert_eq!((settings.admin_listen, settings.master_key_file), (None, Some(PathBuf::from("/k"))));
         assert_eq!(
             (settings.new_buckets, settings.lifecycle_day),
             (NewBuckets::Acl, Duration::from_secs(10))
@@ -391,6 +441,8 @@ mod tests {
         let variables = [
             ("RINGCASK_DATA", "/a:/b,c"),
             ("RINGCASK_LISTEN", "0.0.0.0:80"),
+            ("RINGCASK_ADMIN_LISTEN", "127.0.0.1:81"),
+            ("RINGCASK_MASTER_KEY_FILE", "/k"),
             ("RINGCASK_CORES", "2"),
             ("RINGCASK_DOMAIN", "a.example, b.example"),
             ("RINGCASK_REGION", "eu"),

@@ -3,12 +3,14 @@
 //! The secret is shown once, by the start that made it. It stands in one file that its owner alone can
 //! read, and never in a log: [`Secret`] does not print itself.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::private_file;
+use crate::auth::directory::change::Refusal;
+use crate::auth::directory::names;
 
 pub use crate::base::secret::Secret;
 
@@ -26,18 +28,6 @@ pub const PASSWORD_VARIABLE: &str = "RINGCASK_ROOT_PASSWORD";
 
 /// As AWS makes them: 20 characters.
 const ACCESS_KEY_ID_LENGTH: usize = 20;
-
-/// As AWS makes them: 40 characters. Of 62 kinds each, that is 238 bits.
-const SECRET_LENGTH: usize = 40;
-
-/// Shorter ids than MinIO's limit are refused, so that a configuration works with both.
-const USER_LENGTH_MIN: usize = 3;
-
-/// Shorter secrets than MinIO's limit are refused.
-const PASSWORD_LENGTH_MIN: usize = 8;
-
-/// Longer values are a mistake; clients store them in fields of about this length.
-const LENGTH_MAX: usize = 128;
 
 /// An access key id and its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -93,41 +83,18 @@ pub fn obtain(
     }
 }
 
-/// What can neither be signed with nor typed is refused: '/' ends the id in a credential scope, '=' and ','
-/// end it in an Authorization header.
+/// What can neither be signed with nor typed is refused.
 fn check(credentials: &Credentials, user_name: &str, password_name: &str) -> Result<(), String> {
-    let user = &credentials.access_key_id;
-    let password = credentials.secret_access_key.reveal();
-    if !(USER_LENGTH_MIN..=LENGTH_MAX).contains(&user.len()) {
-        return Err(format!("{user_name} must have {USER_LENGTH_MIN} to {LENGTH_MAX} characters"));
-    }
-    if !user.bytes().all(|byte| byte.is_ascii_graphic() && !b"/=,".contains(&byte)) {
-        return Err(format!("{user_name} may hold visible ASCII characters other than '/', '=' and ','"));
-    }
-    if !(PASSWORD_LENGTH_MIN..=LENGTH_MAX).contains(&password.len()) {
-        return Err(format!("{password_name} must have {PASSWORD_LENGTH_MIN} to {LENGTH_MAX} characters"));
-    }
-    if password.chars().any(char::is_control) {
-        return Err(format!("{password_name} must not hold control characters"));
-    }
-    Ok(())
+    let blame = |name: &str, refusal: Refusal| format!("{name}: {}", refusal.message);
+    names::check_access_key_id(&credentials.access_key_id).map_err(|refusal| blame(user_name, refusal))?;
+    let secret = credentials.secret_access_key.reveal();
+    names::check_secret(secret).map_err(|refusal| blame(password_name, refusal))
 }
 
-fn read(path: &Path) -> Result<Option<Credentials>, String> {
+/// Reads credentials from a file; `None` if it is not there.
+pub fn read(path: &Path) -> Result<Option<Credentials>, String> {
+    let Some(text) = private_file::read(path, "the root credentials")? else { return Ok(None) };
     let shown = path.display();
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot read the root credentials in {shown}: {error}")),
-    };
-    if !metadata.is_file() {
-        return Err(format!("{shown} is not a plain file"));
-    }
-    if metadata.permissions().mode() & 0o077 != 0 {
-        return Err(format!("others can read the root credentials; run: chmod 600 {shown}"));
-    }
-    let text = fs::read_to_string(path)
-        .map_err(|error| format!("cannot read the root credentials in {shown}: {error}"))?;
     // The parser's message may quote the line, and the line may hold the secret.
     let credentials: Credentials = toml::from_str(&text)
         .map_err(|_| format!("{shown} does not hold access_key_id and secret_access_key as TOML strings"))?;
@@ -136,51 +103,24 @@ fn read(path: &Path) -> Result<Option<Credentials>, String> {
 }
 
 fn make() -> Result<Credentials, String> {
-    let random = |alphabet: &[u8], length| {
-        random_text(alphabet, length).map_err(|error| format!("the kernel gave no random bytes: {error}"))
-    };
+    // Randomness that fails is refused before it is used: what is made without it could be guessed.
+    getrandom::u64().map_err(|error| format!("the kernel gave no random bytes: {error}"))?;
+    let random = |bytes: &mut [u8]| getrandom::fill(bytes).expect("the kernel gave random bytes just now");
     Ok(Credentials {
-        access_key_id: random(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", ACCESS_KEY_ID_LENGTH)?,
-        secret_access_key: Secret::new(random(
-            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
-            SECRET_LENGTH,
-        )?),
+        access_key_id: names::text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789", ACCESS_KEY_ID_LENGTH, &random),
+        secret_access_key: Secret::new(names::make_secret(&random)),
     })
 }
 
-/// Characters drawn evenly from `alphabet`: bytes that would favour its first letters are thrown away.
-fn random_text(alphabet: &[u8], length: usize) -> Result<String, getrandom::Error> {
-    let even = 256 / alphabet.len() * alphabet.len();
-    let mut text = String::with_capacity(length);
-    let mut bytes = [0; 64];
-    while text.len() < length {
-        getrandom::fill(&mut bytes)?;
-        let drawn = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < even);
-        text.extend(drawn.take(length - text.len()).map(|byte| char::from(alphabet[byte % alphabet.len()])));
-    }
-    Ok(text)
-}
-
-/// Writes the file whole or not at all. The caller holds the directory's lock, so a left-over new file is
-/// of a start that died.
 fn store(credentials: &Credentials, directory: &Path) -> std::io::Result<()> {
-    let new = directory.join(FILE_NAME_NEW);
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-    write!(
-        file,
+    let text = Zeroizing::new(format!(
         "# Root credentials of this node. To change them, edit this file or set {USER_VARIABLE} and\n\
          # {PASSWORD_VARIABLE}, and start the node again.\n\
          access_key_id = \"{}\"\nsecret_access_key = \"{}\"\n",
         credentials.access_key_id,
         credentials.secret_access_key.reveal(),
-    )?;
-    file.sync_all()?;
-    fs::rename(&new, directory.join(FILE_NAME))?;
-    OpenOptions::new().read(true).open(directory)?.sync_all()
+    ));
+    private_file::store(directory, FILE_NAME, FILE_NAME_NEW, &text)
 }
 
 /// What a start prints so that the node can be used from a shell: after the credentials were made or given,
@@ -207,6 +147,9 @@ pub fn instructions(credentials: &Credentials, origin: &Origin, region: &str, en
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn nothing(_: &str) -> Option<String> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::credentials;
+use super::{credentials, master_key};
 
 /// Name of the file whose lock says that a node uses the directory; it holds that node's process id.
 pub const LOCK_NAME: &str = "ringcask.lock";
@@ -106,7 +106,14 @@ fn check(path: &Path, mark: &str) -> std::io::Result<Owner> {
         if name == mark {
             return Ok(Owner::Us);
         }
-        let known = [LOCK_NAME, credentials::FILE_NAME, credentials::FILE_NAME_NEW, "lost+found"];
+        let known = [
+            LOCK_NAME,
+            credentials::FILE_NAME,
+            credentials::FILE_NAME_NEW,
+            master_key::FILE_NAME,
+            master_key::FILE_NAME_NEW,
+            "lost+found",
+        ];
         // `mark` with something after it: a superblock that a start was writing when it died.
         if !known.contains(&name.as_ref()) && !name.starts_with(mark) {
             other = Some(name.into_owned());

@@ -1,11 +1,16 @@
 //! Everything that may block and happens outside the cores: settings, credentials, data directories, logs.
 
+pub mod admin;
 pub mod bytes_size;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod data_directory;
+pub mod identities;
 pub mod logging;
+pub mod master_key;
+pub mod private_file;
 pub mod webhook;
 
 pub use config::Settings;

@@ -11,10 +11,14 @@ use super::life::{Life, Phase, Reporter};
 use super::mesh::{Delivery, Exchange, Ports};
 use super::placement::{Loads, Place};
 use super::service::Counted;
-use crate::auth::Keys;
-use crate::base::local::Signal;
+use crate::auth::directory::Operator;
+use crate::base::limits::ADMIN_CONNECTIONS_MAX;
+use crate::base::local::{Semaphore, Signal};
 use crate::control::Settings;
+use crate::control::admin::AdminService;
 use crate::control::credentials::Credentials;
+use crate::control::identities::LiveIdentities;
+use crate::crypt::MasterKey;
 use crate::engine::{self, Engine, Message, Reply};
 use crate::io::Host;
 use crate::net::{self, Connections};
@@ -31,6 +35,9 @@ pub struct CoreStart {
     pub core: usize,
     pub settings: Arc<Settings>,
     pub credentials: Credentials,
+    pub master_key: Arc<MasterKey>,
+    /// The admin API's listening socket: core 0's alone.
+    pub admin: Option<TcpListener>,
     pub shared: Arc<engine::Shared>,
     pub ports: Ports<Message, Reply, Connection>,
     pub listener: TcpListener,
@@ -62,16 +69,6 @@ impl engine::Mesh for EngineMesh {
     }
 }
 
-/// The root account's key.
-struct RootKey(Credentials);
-
-impl Keys for RootKey {
-    fn secret(&self, access_key_id: &str) -> Option<String> {
-        let known = access_key_id == self.0.access_key_id;
-        known.then(|| self.0.secret_access_key.reveal().to_owned())
-    }
-}
-
 /// What a core's tasks share.
 struct Core {
     core: usize,
@@ -80,7 +77,11 @@ struct Core {
     exchange: Exchange<Message, Reply, Connection>,
     loads: Arc<Loads>,
     life: Arc<Life>,
+    identities: Rc<LiveIdentities<RingHost>>,
     service: Rc<Counted<S3Service<RingHost>>>,
+    admin: Rc<AdminService<RingHost>>,
+    /// Places for connections of the admin API.
+    admin_places: Semaphore,
     connections: Connections,
     /// Raised when the phase may have changed.
     changed: Signal,
@@ -101,11 +102,19 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
     let number = start.core;
     let drain_max = start.settings.drain;
     let listener = monoio::net::TcpListener::from_std(start.listener.try_clone()?)?;
+    let admin = match &start.admin {
+        Some(admin) => Some(monoio::net::TcpListener::from_std(admin.try_clone()?)?),
+        None => None,
+    };
     let core = Core::connect(host, start);
     let mut done = |result: Result<(), String>| reporter.report(number, result);
 
-    done(core.engine.recover().await.map_err(|error| format!("cannot open the data: {error}")));
+    done(core.recover().await);
     core.reach(Phase::Serving).await;
+    if let Some(admin) = admin {
+        let core = core.clone();
+        core.host.clone().spawn(async move { core.accept_admin(&admin).await });
+    }
     core.accept(&listener).await;
     let left = core.connections.drain(drain_max).await;
     if left > 0 {
@@ -122,7 +131,7 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
 impl Core {
     /// Joins the layers on this core and begins to answer the others.
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
-        let CoreStart { core, settings, credentials, shared, ports, loads, life, .. } = start;
+        let CoreStart { core, settings, credentials, master_key, shared, ports, loads, life, .. } = start;
         let exchange = Exchange::new(ports, Reply::stopping);
         let options = engine::Options { cache_bytes: settings.cache_bytes, ..engine::Options::default() };
         let mesh = Rc::new(EngineMesh(exchange.clone()));
@@ -135,10 +144,22 @@ impl Core {
             notification_targets: settings.notification_targets.clone(),
             ..s3::Settings::default()
         };
-        let service = S3Service::new(engine.clone(), protocol, Rc::new(RootKey(credentials)));
+        let operator = Operator {
+            account_id: protocol.account_id.clone(),
+            canonical_id: protocol.owner_id.clone(),
+            name: protocol.owner_name.clone(),
+            access_key_id: credentials.access_key_id,
+            secret: credentials.secret_access_key,
+        };
+        let identities = LiveIdentities::new(engine.clone(), operator, master_key);
+        let admin = AdminService::new(engine.clone(), identities.clone(), settings.region.clone());
+        let service = S3Service::new(engine.clone(), protocol, identities.clone());
         let this = Rc::new(Self {
             core,
             service: Rc::new(Counted { service, loads: loads.clone(), core }),
+            identities,
+            admin: Rc::new(admin),
+            admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
             connections: Connections::new(net::Limits::default()),
             changed: Signal::default(),
             host,
@@ -153,6 +174,17 @@ impl Core {
         this.exchange.connect(move || wakeup.wake());
         this.look();
         this
+    }
+
+    /// Reads the data, and checks that its secrets can be opened.
+    async fn recover(&self) -> Result<(), String> {
+        self.engine.recover().await.map_err(|error| format!("cannot open the data: {error}"))?;
+        self.identities.check()?;
+        if self.core == 0 {
+            // It ends when all cores have recovered; nothing is served before.
+            self.identities.settle().await.map_err(|error| format!("cannot write to the log: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Takes what other threads left: calls, replies, connections, a new phase.
@@ -182,9 +214,32 @@ impl Core {
 
     /// Accepts connections until the listening socket is shut, which is how draining begins.
     async fn accept(self: &Rc<Self>, listener: &monoio::net::TcpListener) {
+        self.accept_on(listener, |stream, peer| self.place(stream, peer)).await;
+    }
+
+    /// The same for the admin API, whose connections stay on this core.
+    async fn accept_admin(self: &Rc<Self>, listener: &monoio::net::TcpListener) {
+        self.accept_on(listener, |stream, peer| {
+            let core = self.clone();
+            self.host.spawn(async move {
+                let (service, connections) = (core.admin.clone(), core.connections.clone());
+                match core.admin_places.try_acquire(1) {
+                    Some(_place) => net::serve_connection(stream, peer, service, connections).await,
+                    None => net::refuse_connection(stream, peer, service, connections).await,
+                }
+            });
+        })
+        .await;
+    }
+
+    async fn accept_on(
+        &self,
+        listener: &monoio::net::TcpListener,
+        take: impl Fn(monoio::net::TcpStream, SocketAddr),
+    ) {
         while !self.life.reached(Phase::Draining) {
             match listener.accept().await {
-                Ok((stream, peer)) => self.place(stream, peer),
+                Ok((stream, peer)) => take(stream, peer),
                 Err(_) if self.life.reached(Phase::Draining) => return,
                 // accept(2): errors of the connection that was to be accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -7,22 +7,22 @@ use rustix::net::Shutdown;
 
 use crate::base::limits::LISTEN_BACKLOG;
 
-/// Binds `address` and listens. The standard library sets SO_REUSEADDR, so that a restart need not wait for
-/// the last connections of the process before.
+/// Binds `address`, which `option` gave, and listens. The standard library sets SO_REUSEADDR, so that a restart
+/// need not wait for the last connections of the process before.
 ///
 /// # Errors
 ///
 /// One sentence for the person at the prompt.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, String> {
+pub fn bind(address: SocketAddr, option: &str) -> Result<TcpListener, String> {
     let explain = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("{address} is in use by another program; give another address or port with --listen")
+            format!("{address} is in use by another program; give another address or port with {option}")
         }
         io::ErrorKind::AddrNotAvailable => {
-            format!("{address} is no address of this machine; give another with --listen")
+            format!("{address} is no address of this machine; give another with {option}")
         }
         io::ErrorKind::PermissionDenied => format!(
-            "{address}: ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); give another with --listen"
+            "{address}: ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); give another with {option}"
         ),
         _ => format!("cannot listen on {address}: {error}"),
     };
@@ -54,14 +54,14 @@ mod tests {
 
     #[test]
     fn a_port_in_use_is_refused_with_the_option_that_helps() {
-        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let error = bind(first.local_addr().unwrap()).unwrap_err();
-        assert!(error.contains("in use") && error.contains("--listen"), "{error}");
+        let first = bind("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
+        let error = bind(first.local_addr().unwrap(), "--admin-listen").unwrap_err();
+        assert!(error.contains("in use") && error.contains("--admin-listen"), "{error}");
     }
 
     #[test]
     fn shutting_ends_an_accept_that_waits() {
-        let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = bind("127.0.0.1:0".parse().unwrap(), "--listen").unwrap();
         let clone = listener.try_clone().unwrap();
         let accepting = std::thread::Builder::new().spawn(move || clone.accept().is_err()).unwrap();
         shut(&listener).unwrap();

@@ -20,7 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::limits::{CONNECTIONS_PER_CORE_MAX, NEW_DIRECTORY_BYTES_FREE_MIN};
 use crate::control::data_directory::{self, DataDirectory};
-use crate::control::{Settings, config, credentials, logging};
+use crate::control::{Settings, config, credentials, logging, master_key};
 use crate::engine::{self, SUPERBLOCK_NAME};
 use crate::ring::runtime;
 
@@ -42,8 +42,13 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     logging::start(&settings);
     let mut events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let directories = data_directory::open_all(&settings.data, SUPERBLOCK_NAME, bytes_free_min(&settings))?;
-    let listener = listener::bind(settings.listen)?;
-    let bound = listener.local_addr().map_err(|error| format!("the socket has no address: {error}"))?;
+    let listener = listener::bind(settings.listen, "--listen")?;
+    let admin = settings.admin_listen.map(|address| listener::bind(address, "--admin-listen")).transpose()?;
+    let address = |listener: &TcpListener| {
+        listener.local_addr().map_err(|error| format!("the socket has no address: {error}"))
+    };
+    let bound = address(&listener)?;
+    let admin_endpoint = admin.as_ref().map(address).transpose()?.map(listener::endpoint);
     let endpoint = listener::endpoint(bound);
     raise_open_files();
     end_process_on_panic();
@@ -59,7 +64,17 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     let settings = Arc::new(settings);
     let shared = prepare(&settings, &directories)?;
     // Only now: what is shown once must not be lost among the messages of a start that was refused.
-    let (credentials, origin) = credentials::obtain(environment, directories[0].path())?;
+    let master_key_file = settings.master_key_file.as_deref();
+    let (master_key, master_origin) = master_key::obtain(&environment, master_key_file, &directories)?;
+    let master_key = Arc::new(master_key);
+    let (credentials, origin) = credentials::obtain(&environment, directories[0].path())?;
+    if let master_key::Origin::Made(path) = master_origin {
+        show(&format!(
+            "made the master key, kept in {};\nkeep a copy elsewhere: without it, access keys and encrypted \
+             objects are lost\n\n",
+            path.display()
+        ));
+    }
     show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
     let ports = mesh::ports(cores);
     let life = Life::new(ports[0].bells());
@@ -70,6 +85,11 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
             core,
             settings: settings.clone(),
             credentials: credentials.clone(),
+            master_key: master_key.clone(),
+            admin: match (&admin, core) {
+                (Some(admin), 0) => Some(admin.try_clone().map_err(failed)?),
+                _ => None,
+            },
             shared: shared.clone(),
             ports,
             listener: listener.try_clone().map_err(failed)?,
@@ -82,7 +102,12 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
         thread.spawn(move || core::run(start, config, reporter)).map_err(failed)?;
     }
     drop(shared);
-    supervise(&mut events, &life, &listener, cores, &endpoint)
+    let listeners: Vec<TcpListener> = [Some(listener), admin].into_iter().flatten().collect();
+    let mut greeting = format!("listening on {endpoint}\n");
+    if let Some(endpoint) = admin_endpoint {
+        greeting.insert_str(0, &format!("administration on {endpoint}\n"));
+    }
+    supervise(&mut events, &life, &listeners, cores, &greeting)
 }
 
 /// What a new drive must have left: each of its cores begins with a log segment that is written once.
@@ -95,9 +120,9 @@ fn bytes_free_min(settings: &Settings) -> u64 {
 fn supervise(
     events: &mut Events,
     life: &Life,
-    listener: &TcpListener,
+    listeners: &[TcpListener],
     cores: usize,
-    endpoint: &str,
+    greeting: &str,
 ) -> Result<(), String> {
     // Nothing was acknowledged yet, so there is nothing to finish.
     if wait_for_cores(events, cores)? == Heard::Signal {
@@ -105,12 +130,14 @@ fn supervise(
         return Ok(());
     }
     life.advance(Phase::Serving);
-    show(&format!("listening on {endpoint}\n"));
+    show(greeting);
     wait_for_signal(events)?;
 
     tracing::info!("stopping: finishing requests under way");
     life.advance(Phase::Draining);
-    listener::shut(listener).map_err(|error| format!("cannot stop listening: {error}"))?;
+    for listener in listeners {
+        listener::shut(listener).map_err(|error| format!("cannot stop listening: {error}"))?;
+    }
     for phase in [Phase::Closing, Phase::Closed] {
         if wait_for_cores(events, cores)? == Heard::Signal {
             return Err("stopped at once by a second signal; the next start will replay the log".into());

@@ -18,6 +18,7 @@ mod crash;
 mod cyberduck;
 mod digests;
 mod framing;
+mod identities;
 mod listing;
 mod programs;
 mod restart;

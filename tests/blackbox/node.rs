@@ -36,6 +36,7 @@ pub struct Node {
     options: Options,
     process: Option<Child>,
     address: SocketAddr,
+    admin: SocketAddr,
     folder: TempDir,
     credentials: Credentials,
 }
@@ -53,6 +54,7 @@ impl Node {
             options,
             process: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             folder,
             credentials: Credentials {
                 access_key_id: "AKIATESTTESTTESTTEST".to_owned(),
@@ -70,7 +72,8 @@ impl Node {
             command.arg("--data").arg(self.data(drive));
         }
         command
-            .args(["--listen", "127.0.0.1:0", "--cores", &self.options.cores.to_string()])
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .args(["--cores", &self.options.cores.to_string()])
             .args(&self.options.arguments)
             .env("RINGCASK_ROOT_USER", &self.credentials.access_key_id)
             .env("RINGCASK_ROOT_PASSWORD", &self.credentials.secret_key)
@@ -92,6 +95,11 @@ impl Node {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the admin API listens.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     pub fn credentials(&self) -> &Credentials {
@@ -146,9 +154,14 @@ impl Node {
 
     /// The end of what the node wrote to stderr.
     pub fn log(&self) -> String {
-        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let text = self.log_whole();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(60)..].join("\n")
+    }
+
+    /// All that the node wrote to stderr.
+    pub fn log_whole(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     fn log_path(&self) -> PathBuf {
@@ -163,14 +176,21 @@ impl Node {
         let (sender, receiver) = mpsc::channel();
         // Reads on to the end, so that the node never waits for a full pipe.
         std::thread::spawn(move || {
+            let mut admin = String::new();
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(address) = line.trim().strip_prefix("administration on http://") {
+                    admin = address.to_owned();
+                }
                 if let Some(address) = line.trim().strip_prefix("listening on http://") {
-                    let _ = sender.send(address.trim_end_matches('/').to_owned());
+                    let _ = sender.send((address.to_owned(), admin.clone()));
                 }
             }
         });
         match receiver.recv_timeout(PATIENCE) {
-            Ok(address) => self.address = address.parse().unwrap(),
+            Ok((address, admin)) => {
+                self.address = address.parse().unwrap();
+                self.admin = admin.parse().unwrap();
+            }
             Err(_) => panic!("the node did not say that it listens\n{}", self.log()),
         }
     }
@@ -189,7 +209,7 @@ impl Drop for Node {
 }
 
 /// The binary under test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("RINGCASK_BINARY")
         .map_or_else(|| Path::new(env!("CARGO_BIN_EXE_ringcask")).to_owned(), PathBuf::from)
 }

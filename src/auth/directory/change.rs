@@ -61,7 +61,7 @@ impl Refusal {
     }
 
     pub fn exists(kind: &str, name: &str) -> Self {
-        Self::new(RefusalKind::Exists, format!("there is a {kind} '{}' already", name.escape_default()))
+        Self::new(RefusalKind::Exists, format!("{kind} '{}' exists already", name.escape_default()))
     }
 
     pub fn in_use(message: impl Into<String>) -> Self {

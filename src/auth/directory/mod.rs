@@ -361,6 +361,14 @@ impl Directory {
         keys
     }
 
+    /// All access keys of an account: its root's first, then those of its users, in order.
+    pub fn account_keys(&self, account_id: &str) -> Vec<(&Holder, &AccessKey)> {
+        let of_account = self.keys.values().filter(|held| held.holder.account_id == account_id);
+        let mut keys: Vec<_> = of_account.map(|held| (&held.holder, &held.key)).collect();
+        keys.sort_by(|(a, x), (b, y)| (&a.user, &x.id).cmp(&(&b.user, &y.id)));
+        keys
+    }
+
     /// Whose an access key is, if it may be used.
     pub fn holder(&self, access_key_id: &str) -> Option<&Holder> {
         self.key(access_key_id).filter(|(_, key)| key.is_active).map(|(holder, _)| holder)

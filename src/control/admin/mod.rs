@@ -1,0 +1,157 @@
+//! The admin API: identities are made, changed and listed over HTTP with JSON bodies.
+//!
+//! It has its own listener, so that a node can offer S3 to a network and its administration to one machine;
+//! nothing of it can be reached through the S3 listener. Core 0 serves it, one change after the other.
+//! Requests are signed with Signature Version 4, body included; nobody gets in without.
+//!
+//! | path under `/admin/v1/` | methods |
+//! |---|---|
+//! | `whoami` | GET |
+//! | `accounts`, `accounts/<id or name>` | GET, POST, DELETE |
+//! | `users`, `users/<name>`, `users/<name>/policies/<policy>` | GET, POST, PUT, DELETE |
+//! | `groups`, `groups/<name>`, `groups/<name>/policies/<policy>`, `groups/<name>/members/<user>` | the same |
+//! | `policies`, `policies/<name>` | GET, PUT, DELETE |
+//! | `keys`, `keys/<id>`, `keys/<id>/rotate` | GET, POST, PUT, DELETE |
+//!
+//! `?account=<id or name>` names another account than the caller's; only the operator's account may.
+
+mod call;
+mod error;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use sha2::{Digest, Sha256};
+
+use crate::auth::directory::Identities as _;
+use crate::auth::{self, Identity, PayloadPromise, SigningKeys};
+use crate::base::limits::ADMIN_BODY_BYTES_MAX;
+use crate::base::local::Semaphore;
+use crate::engine::Engine;
+use crate::http::{Head, Query, Response, percent};
+use crate::io::{Buffer, Host, TimestampMs};
+use crate::net::{Body, Refusal, Service};
+use crate::s3::body::Incoming;
+use crate::s3::error::{Code, S3Error};
+
+use super::identities::LiveIdentities;
+use call::Call;
+use error::AdminError;
+
+/// With what all paths begin.
+pub const PATH: &str = "/admin/v1/";
+
+/// Answers the admin API's requests.
+pub struct AdminService<H: Host> {
+    engine: Engine<H>,
+    identities: Rc<LiveIdentities<H>>,
+    region: String,
+    signing_keys: SigningKeys,
+    /// Changes are checked against what is there: so one waits for the other.
+    turn: Semaphore,
+}
+
+impl<H: Host> AdminService<H> {
+    pub fn new(engine: Engine<H>, identities: Rc<LiveIdentities<H>>, region: String) -> Self {
+        let signing_keys = SigningKeys::new();
+        Self { engine, identities, region, signing_keys, turn: Semaphore::new(1) }
+    }
+
+    /// Answers a request whatever becomes of it.
+    async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: SocketAddr) -> Response {
+        match self.answer(&head, body, peer).await {
+            Ok(response) => response,
+            Err(error) => error.response(),
+        }
+    }
+
+    async fn answer<I: Incoming>(
+        &self,
+        head: &Head,
+        body: &mut I,
+        peer: SocketAddr,
+    ) -> Result<Response, AdminError> {
+        let (principal, digest) = self.sender(head)?;
+        let body = receive(body, &digest).await?;
+        let not_read = || AdminError::bad_request("the path or query is not percent-encoded text");
+        let path = head.path.strip_prefix(PATH).ok_or_else(AdminError::no_such_route)?;
+        let decode =
+            |part| percent::decode_path(part).ok().and_then(|part| String::from_utf8(part.into_owned()).ok());
+        let path = path.split('/').map(decode).collect::<Option<Vec<_>>>().ok_or_else(not_read)?;
+        let query = Query::parse(head.query.as_deref()).map_err(|_| not_read())?;
+        // Reading waits, too: what it sees is what the changes before it left.
+        let _turn = self.turn.acquire(1).await;
+        // Asked again: the key may have been revoked while the body came.
+        let directory = self.identities.directory();
+        let principal = directory.principal(&principal).ok_or_else(|| S3Error::new(Code::AccessDenied))?;
+        let now = self.engine.host().now();
+        let call = Call { principal, directory, peer, now, method: &head.method, path, query, body };
+        routes::run(self, &call).await
+    }
+
+    /// Whose signature the request has: the access key id, and the digest that the body must have.
+    fn sender(&self, head: &Head) -> Result<(String, [u8; 32]), AdminError> {
+        let context = auth::Context {
+            region: &self.region,
+            now: self.engine.host().now(),
+            keys: &*self.identities,
+            signing_keys: &self.signing_keys,
+            virtual_bucket: None,
+        };
+        let authentication = auth::authenticate(head, &context)?;
+        match (authentication.identity, authentication.payload) {
+            (Identity::AccessKey { id }, PayloadPromise::Sha256(digest)) => Ok((id, digest)),
+            (Identity::AccessKey { .. }, _) => Err(AdminError::bad_request(
+                "sign with AWS4-HMAC-SHA256 in the Authorization header, and the body with x-amz-content-sha256",
+            )),
+            (Identity::Anonymous, _) => Err(S3Error::new(Code::AccessDenied).into()),
+        }
+    }
+}
+
+/// Reads the whole body, and checks that it is the one that was signed.
+async fn receive<I: Incoming>(body: &mut I, digest: &[u8; 32]) -> Result<Vec<u8>, AdminError> {
+    // One byte more than allowed, to see what is longer.
+    let mut buffer = Buffer::heap(ADMIN_BODY_BYTES_MAX + 1);
+    loop {
+        let room = ADMIN_BODY_BYTES_MAX + 1 - buffer.len();
+        let result;
+        (result, buffer) = body.read(buffer, room).await;
+        if result.map_err(|_| AdminError::bad_request("the body did not arrive whole"))? == 0 {
+            break;
+        }
+        if buffer.len() > ADMIN_BODY_BYTES_MAX {
+            return Err(S3Error::new(Code::EntityTooLarge).into());
+        }
+    }
+    if Sha256::digest(&*buffer)[..] != digest[..] {
+        return Err(S3Error::new(Code::XAmzContentSHA256Mismatch).into());
+    }
+    Ok(buffer.to_vec())
+}
+
+impl<H: Host> Service for AdminService<H> {
+    async fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> Response {
+        self.respond(head, body, peer).await
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        let error = match refusal {
+            Refusal::BadRequest { why } => AdminError::bad_request(why),
+            Refusal::HeadTooLarge => S3Error::new(Code::RequestHeaderSectionTooLarge).into(),
+            Refusal::VersionUnsupported => S3Error::new(Code::HttpVersionNotSupported).into(),
+            Refusal::TransferCodingUnsupported => S3Error::not_implemented("Transfer-Encoding").into(),
+            Refusal::TimedOut => S3Error::new(Code::RequestTimeout).into(),
+            Refusal::TooManyConnections => S3Error::new(Code::SlowDown).into(),
+        };
+        error.response()
+    }
+
+    fn now(&self) -> TimestampMs {
+        self.engine.host().now()
+    }
+}

@@ -1,0 +1,459 @@
+//! The commands that manage identities: each is one request to the admin API of a running node.
+
+mod client;
+mod show;
+
+use std::io::{BufRead, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::credentials::{self, Credentials, Secret};
+use crate::base::limits::ADMIN_BODY_BYTES_MAX;
+use crate::http::percent::encode;
+use client::Client;
+
+const KEY_EXAMPLES: &str = "\
+Examples:
+  ringcask key create --user alice           a new key; its secret is shown this once
+  ringcask key create --account acme         a key of the root of the account acme
+  pass show minio | ringcask key create --user backup --id minio-backup --secret-stdin
+                                             a key that clients have already
+
+To replace a key without a gap, create a second one, give it to the clients, and
+delete the first. 'rotate' gives a key another secret at once.";
+
+/// What can be asked of a node.
+#[derive(Subcommand, Debug)]
+pub enum Manage {
+    /// Accounts: each owns its buckets and users, and sees no others
+    Account(Area<AccountCommand>),
+    /// Users of an account, and the policies attached to them
+    User(Area<UserCommand>),
+    /// Groups of users, and the policies attached to them
+    Group(Area<GroupCommand>),
+    /// Policies that can be attached to users and groups
+    Policy(Area<PolicyCommand>),
+    /// Access keys of users and of account roots
+    #[command(after_help = KEY_EXAMPLES)]
+    Key(Area<KeyCommand>),
+    /// Shows whose credentials are in use
+    Whoami(Options),
+}
+
+/// A group of commands with the options that all of them have.
+#[derive(Args, Debug)]
+pub struct Area<T: Subcommand> {
+    #[command(flatten)]
+    options: Options,
+
+    #[command(subcommand)]
+    command: T,
+}
+
+/// How the node is reached, on whose behalf, and how answers are shown.
+///
+/// The credentials are those of RINGCASK_ROOT_USER and RINGCASK_ROOT_PASSWORD, or AWS_ACCESS_KEY_ID and
+/// AWS_SECRET_ACCESS_KEY, or stand in the data directory.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// URL of the node's admin API [env: RINGCASK_ADMIN] [default: http://127.0.0.1:9001]
+    #[arg(long, value_name = "URL", global = true)]
+    admin: Option<String>,
+
+    /// Act in this account (id or name) instead of one's own; for the node's operator
+    #[arg(long, value_name = "ACCOUNT", global = true)]
+    account: Option<String>,
+
+    /// Take the root credentials from this data directory [default: from the environment, else ./data]
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+
+    /// Show the answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum AccountCommand {
+    /// Makes an account; 'key create --account NAME' then makes a key of its root
+    Create {
+        name: String,
+        /// Address by which ACLs may name the account
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+    },
+    /// Lists all accounts
+    List,
+    /// Shows an account with its canonical id
+    Show { name: String },
+    /// Deletes an account that has no buckets, users, groups and policies, and its root's keys
+    Delete { name: String },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum UserCommand {
+    /// Makes a user, who may do nothing until a policy allows it
+    Create {
+        name: String,
+        /// Policy to attach; may be repeated
+        #[arg(long, value_name = "POLICY")]
+        policy: Vec<String>,
+        /// Group to join; may be repeated
+        #[arg(long, value_name = "GROUP")]
+        group: Vec<String>,
+    },
+    /// Lists the account's users
+    List,
+    /// Deletes a user and its keys
+    Delete { name: String },
+    /// Attaches and detaches policies
+    #[command(subcommand)]
+    Policy(AttachCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub enum GroupCommand {
+    /// Makes a group
+    Create {
+        name: String,
+        /// Policy to attach; may be repeated
+        #[arg(long, value_name = "POLICY")]
+        policy: Vec<String>,
+    },
+    /// Lists the account's groups
+    List,
+    /// Deletes a group without members
+    Delete { name: String },
+    /// Makes a user a member
+    Add { group: String, user: String },
+    /// Takes a user out of the group
+    Remove { group: String, user: String },
+    /// Attaches and detaches policies
+    #[command(subcommand)]
+    Policy(AttachCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub enum AttachCommand {
+    /// Attaches a policy
+    Attach { name: String, policy: String },
+    /// Detaches a policy
+    Detach { name: String, policy: String },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum PolicyCommand {
+    /// Makes a policy, or gives it another document, which counts at once
+    Put {
+        name: String,
+        /// JSON document; '-' reads it from standard input
+        file: PathBuf,
+    },
+    /// Prints a policy's document
+    Get { name: String },
+    /// Lists the built-in policies and the account's own
+    List,
+    /// Deletes a policy that is attached to nobody
+    Delete { name: String },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// Makes an access key and shows its secret this once
+    Create {
+        /// Whose key it is [default: the account's root]
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+        /// Access key id that clients use already [default: a new one]
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+        #[command(flatten)]
+        secret: SecretOptions,
+    },
+    /// Lists access keys of the account
+    List {
+        /// Of this user alone
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+    },
+    /// Deletes an access key
+    Delete { id: String },
+    /// Makes an access key useless until it is activated again
+    Deactivate { id: String },
+    /// Makes an access key usable again
+    Activate { id: String },
+    /// Gives an access key another secret, shown this once; the one before stops to work at once
+    Rotate {
+        id: String,
+        #[command(flatten)]
+        secret: SecretOptions,
+    },
+}
+
+/// Where a secret comes from that clients use already.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub struct SecretOptions {
+    /// Read the secret from standard input, a line [default: RINGCASK_NEW_SECRET, else a new one is made]
+    #[arg(long)]
+    secret_stdin: bool,
+    /// The secret itself; beware: other users of this machine can see the arguments of commands
+    #[arg(long, value_name = "SECRET")]
+    secret: Option<String>,
+}
+
+/// One request, and how its answer is shown to a person.
+struct Request {
+    method: &'static str,
+    path: String,
+    body: Option<Vec<u8>>,
+    show: Box<dyn Fn(&Value) -> String>,
+}
+
+impl Request {
+    fn new(method: &'static str, path: impl Into<String>, show: impl Fn(&Value) -> String + 'static) -> Self {
+        Self { method, path: path.into(), body: None, show: Box::new(show) }
+    }
+
+    /// A request whose answer says nothing: `done` does.
+    fn silent(method: &'static str, path: impl Into<String>, done: String) -> Self {
+        Self::new(method, path, move |_| format!("{done}\n"))
+    }
+
+    fn with(mut self, body: &Value) -> Self {
+        self.body = Some(body.to_string().into_bytes());
+        self
+    }
+}
+
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Manage {
+    /// Carries the command out and returns what to print.
+    ///
+    /// # Errors
+    ///
+    /// One sentence for the person at the prompt.
+    pub fn run(self, environment: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+        let environment: Environment<'_> = &|name| environment(name).filter(|value| !value.is_empty());
+        let (options, request) = match self {
+            Self::Account(area) => (area.options, account(area.command)),
+            Self::User(area) => (area.options, user(area.command)),
+            Self::Group(area) => (area.options, group(area.command)),
+            Self::Policy(area) => (area.options, policy(area.command)?),
+            Self::Key(area) => (area.options, key(area.command, environment)?),
+            Self::Whoami(options) => (options, Request::new("GET", "whoami", show::whoami)),
+        };
+        let client = Client::new(
+            options.admin.or_else(|| environment("RINGCASK_ADMIN")),
+            credentials_of(options.data.as_deref(), environment)?,
+            ["AWS_REGION", "AWS_DEFAULT_REGION", "RINGCASK_REGION"].into_iter().find_map(environment),
+        )?;
+        let separator = if request.path.contains('?') { '&' } else { '?' };
+        let path = match options.account {
+            Some(account) => format!("{}{separator}account={}", request.path, encode(account.as_bytes())),
+            None => request.path,
+        };
+        let answer = client.send(request.method, &path, request.body.as_deref())?;
+        Ok(match (options.json, answer.is_null()) {
+            (true, true) => String::new(),
+            (true, false) => format!("{answer:#}\n"),
+            (false, _) => (request.show)(&answer),
+        })
+    }
+}
+
+/// Prints what a command answers.
+pub fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot print the answer: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn account(command: AccountCommand) -> Request {
+    match command {
+        AccountCommand::Create { name, email } => Request::new("POST", "accounts", show::account)
+            .with(&json!({ "name": name, "email": email.unwrap_or_default() })),
+        AccountCommand::List => Request::new("GET", "accounts", show::accounts),
+        AccountCommand::Show { name } => Request::new("GET", path(&["accounts", &name]), show::account),
+        AccountCommand::Delete { name } => {
+            Request::silent("DELETE", path(&["accounts", &name]), format!("deleted account {name}"))
+        }
+    }
+}
+
+fn user(command: UserCommand) -> Request {
+    match command {
+        UserCommand::Create { name, policy, group } => Request::new("POST", "users", show::user)
+            .with(&json!({ "name": name, "policies": policy, "groups": group })),
+        UserCommand::List => Request::new("GET", "users", show::users),
+        UserCommand::Delete { name } => {
+            Request::silent("DELETE", path(&["users", &name]), format!("deleted user {name}"))
+        }
+        UserCommand::Policy(command) => attachment("users", command),
+    }
+}
+
+fn group(command: GroupCommand) -> Request {
+    match command {
+        GroupCommand::Create { name, policy } => {
+            let done = format!("created group {name}\n");
+            Request::new("POST", "groups", move |_| done.clone())
+                .with(&json!({ "name": name, "policies": policy }))
+        }
+        GroupCommand::List => Request::new("GET", "groups", show::groups),
+        GroupCommand::Delete { name } => {
+            Request::silent("DELETE", path(&["groups", &name]), format!("deleted group {name}"))
+        }
+        GroupCommand::Add { group, user } => Request::silent(
+            "PUT",
+            path(&["groups", &group, "members", &user]),
+            format!("{user} is a member of {group}"),
+        ),
+        GroupCommand::Remove { group, user } => Request::silent(
+            "DELETE",
+            path(&["groups", &group, "members", &user]),
+            format!("{user} is no member of {group} any more"),
+        ),
+        GroupCommand::Policy(command) => attachment("groups", command),
+    }
+}
+
+fn attachment(kind: &str, command: AttachCommand) -> Request {
+    match command {
+        AttachCommand::Attach { name, policy } => Request::silent(
+            "PUT",
+            path(&[kind, &name, "policies", &policy]),
+            format!("attached {policy} to {name}"),
+        ),
+        AttachCommand::Detach { name, policy } => Request::silent(
+            "DELETE",
+            path(&[kind, &name, "policies", &policy]),
+            format!("detached {policy} from {name}"),
+        ),
+    }
+}
+
+fn policy(command: PolicyCommand) -> Result<Request, String> {
+    Ok(match command {
+        PolicyCommand::Put { name, file } => {
+            let document = read_document(&file)?;
+            let done = format!("stored policy {name}");
+            Request { body: Some(document), ..Request::silent("PUT", path(&["policies", &name]), done) }
+        }
+        PolicyCommand::Get { name } => Request::new("GET", path(&["policies", &name]), show::document),
+        PolicyCommand::List => Request::new("GET", "policies", show::policies),
+        PolicyCommand::Delete { name } => {
+            Request::silent("DELETE", path(&["policies", &name]), format!("deleted policy {name}"))
+        }
+    })
+}
+
+fn key(command: KeyCommand, environment: Environment<'_>) -> Result<Request, String> {
+    Ok(match command {
+        KeyCommand::Create { user, id, secret } => {
+            let mut body = json!({ "user": user, "accessKeyId": id });
+            if let Some(secret) = secret_of(secret, environment)? {
+                body["secretAccessKey"] = json!(secret.reveal());
+            }
+            Request::new("POST", "keys", show::new_key).with(&body)
+        }
+        KeyCommand::List { user: None } => Request::new("GET", "keys", show::keys),
+        KeyCommand::List { user: Some(user) } => {
+            Request::new("GET", format!("keys?user={}", encode(user.as_bytes())), show::keys)
+        }
+        KeyCommand::Delete { id } => {
+            Request::silent("DELETE", path(&["keys", &id]), format!("deleted access key {id}"))
+        }
+        KeyCommand::Deactivate { id } => {
+            Request::silent("PUT", path(&["keys", &id]), format!("access key {id} is inactive"))
+                .with(&json!({ "active": false }))
+        }
+        KeyCommand::Activate { id } => {
+            Request::silent("PUT", path(&["keys", &id]), format!("access key {id} is active"))
+                .with(&json!({ "active": true }))
+        }
+        KeyCommand::Rotate { id, secret } => {
+            let secret = secret_of(secret, environment)?;
+            let body = match &secret {
+                Some(secret) => json!({ "secretAccessKey": secret.reveal() }),
+                None => json!({}),
+            };
+            Request::new("POST", path(&["keys", &id, "rotate"]), show::new_key).with(&body)
+        }
+    })
+}
+
+/// A path of encoded segments.
+fn path(segments: &[&str]) -> String {
+    segments.iter().map(|segment| encode(segment.as_bytes())).collect::<Vec<_>>().join("/")
+}
+
+fn secret_of(options: SecretOptions, environment: Environment<'_>) -> Result<Option<Secret>, String> {
+    if let Some(secret) = options.secret {
+        return Ok(Some(Secret::new(secret)));
+    }
+    if !options.secret_stdin {
+        return Ok(environment("RINGCASK_NEW_SECRET").map(Secret::new));
+    }
+    let mut line = String::new();
+    let most = ADMIN_BODY_BYTES_MAX as u64;
+    std::io::stdin()
+        .lock()
+        .take(most)
+        .read_line(&mut line)
+        .map_err(|error| format!("cannot read the secret from standard input: {error}"))?;
+    let secret = line.trim_end_matches(['\r', '\n']);
+    if secret.is_empty() {
+        return Err("there is no secret on standard input".into());
+    }
+    Ok(Some(Secret::new(secret)))
+}
+
+fn read_document(file: &Path) -> Result<Vec<u8>, String> {
+    let shown = file.display();
+    let cannot = |error: std::io::Error| format!("cannot read the policy in {shown}: {error}");
+    // A byte more than the node takes, so that the node says what is too long.
+    let most = ADMIN_BODY_BYTES_MAX as u64 + 1;
+    let mut document = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut document).map_err(cannot)?;
+    } else {
+        let file = std::fs::OpenOptions::new().read(true).open(file).map_err(cannot)?;
+        file.take(most).read_to_end(&mut document).map_err(cannot)?;
+    }
+    Ok(document)
+}
+
+/// Credentials of the data directory that an option names, of the environment, or of the data directory that
+/// a node would use.
+fn credentials_of(data: Option<&Path>, environment: Environment<'_>) -> Result<Credentials, String> {
+    let pairs = [
+        (credentials::USER_VARIABLE, credentials::PASSWORD_VARIABLE),
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ];
+    for (id, secret) in pairs.into_iter().filter(|_| data.is_none()) {
+        if let (Some(access_key_id), Some(secret)) = (environment(id), environment(secret)) {
+            return Ok(Credentials { access_key_id, secret_access_key: Secret::new(secret) });
+        }
+    }
+    let data = data.map(Path::to_owned).or_else(|| {
+        let first = environment("RINGCASK_DATA")?;
+        first.split(':').next().map(PathBuf::from)
+    });
+    let file = data.unwrap_or_else(|| PathBuf::from("./data")).join(credentials::FILE_NAME);
+    credentials::read(&file)?.ok_or_else(|| {
+        format!(
+            "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the data directory of a \
+             node on this machine with --data (there is no {})",
+            file.display()
+        )
+    })
+}
