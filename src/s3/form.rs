@@ -14,8 +14,8 @@ use crate::s3::error::{Code, S3Error};
 /// What of a request's body was received and not yet used.
 struct Raw<'a, I> {
     body: &'a mut I,
-    /// On the heap: who holds a buffer of the pool may not wait for another.
-    buffer: Buffer,
+    /// On the heap: who holds a buffer of the pool may not wait for another. `None` while it is filled.
+    buffer: Option<Buffer>,
     /// Bytes of the buffer that are used up.
     at: usize,
     is_ended: bool,
@@ -23,23 +23,23 @@ struct Raw<'a, I> {
 
 impl<'a, I: Incoming> Raw<'a, I> {
     fn new(body: &'a mut I) -> Self {
-        Self { body, buffer: Buffer::heap(FORM_BUFFER_BYTES), at: 0, is_ended: false }
+        Self { body, buffer: Some(Buffer::heap(FORM_BUFFER_BYTES)), at: 0, is_ended: false }
     }
 
     fn unused(&self) -> &[u8] {
-        &self.buffer[self.at..]
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer[self.at..])
     }
 
     /// Receives more behind what is unused, which must leave room.
     async fn receive(&mut self) -> Result<(), BodyError> {
-        let left = self.buffer.len() - self.at;
-        self.buffer.copy_within(self.at.., 0);
-        self.buffer.set_len(left);
+        let Some(mut buffer) = self.buffer.take() else { return Err(BodyError::Incomplete) };
+        let left = buffer.len() - self.at;
+        buffer.copy_within(self.at.., 0);
+        buffer.set_len(left);
         self.at = 0;
-        let buffer = std::mem::replace(&mut self.buffer, Buffer::heap(0));
         let room = buffer.spare();
         let (result, buffer) = self.body.read(buffer, room).await;
-        self.buffer = buffer;
+        self.buffer = Some(buffer);
         self.is_ended = result? == 0;
         Ok(())
     }

@@ -45,6 +45,21 @@ static COPY_SOURCE: Names = Names {
     if_unmodified_since: ["x-amz-copy-source-if-unmodified-since"; 2],
 };
 
+static RENAME_SOURCE: Names = Names {
+    if_match: ["x-amz-rename-source-if-match"; 2],
+    if_none_match: ["x-amz-rename-source-if-none-match"; 2],
+    if_modified_since: ["x-amz-rename-source-if-modified-since"; 2],
+    if_unmodified_since: ["x-amz-rename-source-if-unmodified-since"; 2],
+};
+
+/// Of a destination: the names of reads, without 304.
+static DESTINATION: Names = Names {
+    if_match: ["if-match", "If-Match"],
+    if_none_match: ["if-none-match", "If-None-Match"],
+    if_modified_since: ["if-modified-since", "If-Modified-Since"],
+    if_unmodified_since: ["if-unmodified-since", "If-Unmodified-Since"],
+};
+
 impl Default for &'static Names {
     fn default() -> Self {
         &READ
@@ -70,6 +85,21 @@ impl Preconditions {
     /// Of the source of CopyObject and UploadPartCopy.
     pub fn of_copy_source(request: &Request) -> Self {
         Self::named(request, &COPY_SOURCE)
+    }
+
+    /// Of the source of RenameObject.
+    pub fn of_rename_source(request: &Request) -> Self {
+        Self::named(request, &RENAME_SOURCE)
+    }
+
+    /// Of the destination of RenameObject, which may also be about time.
+    pub fn of_destination(request: &Request) -> Self {
+        Self::named(request, &DESTINATION)
+    }
+
+    /// Whether nothing is asked of the time.
+    pub fn is_timeless(&self) -> bool {
+        self.if_modified_since.is_none() && self.if_unmodified_since.is_none()
     }
 
     fn named(request: &Request, names: &'static Names) -> Self {
