@@ -3,6 +3,7 @@
 use super::harness::{Answer, Node, ROOT};
 use crate::auth::sign::sign_post;
 use crate::base::limits::FORM_BYTES_MAX;
+use crate::engine::{BucketChange, Versioning};
 use crate::hash::{self, base64_encode};
 
 /// A form as a browser sends it.
@@ -207,6 +208,25 @@ fn the_browser_is_told_what_the_form_asks_for() {
     let etag = there.header("etag").unwrap().trim_matches('"').to_owned();
     let expected = format!("http://example.com/done?bucket=bucket&key=up%2Fa%20b&etag=%22{etag}%22");
     assert_eq!(there.header("location"), Some(expected.as_str()));
+}
+
+#[test]
+fn a_form_tags_its_object_and_makes_versions() {
+    let node = Node::with_bucket("bucket");
+    let enabled = BucketChange { versioning: Some(Versioning::Enabled), ..BucketChange::default() };
+    node.set_bucket("bucket", enabled);
+    let tagging = "<Tagging><TagSet><Tag><Key>colour</Key><Value>sky blue</Value></Tag></TagSet></Tagging>";
+    let conditions = ", [\"starts-with\", \"$tagging\", \"<Tagging>\"]";
+    let form = Posted::new(&[("key", "up/a"), ("tagging", tagging)], b"x").signed(&node, conditions);
+    let (first, second) = (form.post(&node), form.post(&node));
+    assert_eq!((first.status, second.status), (204, 204));
+    assert!(first.header("x-amz-version-id").is_some());
+    assert_ne!(first.header("x-amz-version-id"), second.header("x-amz-version-id"));
+    let tags = node.send("GET", "/bucket/up/a?tagging", &[], b"").document("Tagging");
+    let tag = tags.child("TagSet").unwrap().child("Tag").unwrap();
+    assert_eq!((tag.child_text("Key"), tag.child_text("Value")), (Some("colour"), Some("sky blue")));
+    let malformed = Posted::new(&[("key", "up/a"), ("tagging", "<Tagging></x>")], b"x");
+    refused(&malformed.signed(&node, conditions).post(&node), 400, "MalformedXML");
 }
 
 #[test]

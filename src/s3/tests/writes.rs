@@ -2,6 +2,7 @@
 
 use super::harness::{Answer, Node};
 use crate::base::checksum::ChecksumAlgorithm;
+use crate::engine::{BucketChange, Versioning};
 use crate::hash::{DigestPlan, Hasher, base64_encode};
 
 fn error(answer: &Answer) -> (u16, String) {
@@ -141,4 +142,29 @@ fn only_objects_whose_checksum_can_be_continued_grow() {
         grown.header("x-amz-checksum-crc32"),
         Some(checksum(ChecksumAlgorithm::Crc32, b"xy").as_str())
     );
+}
+
+#[test]
+fn versions_do_not_grow() {
+    let node = Node::with_bucket("bucket");
+    assert_eq!(append(&node, 0, &[], b"x").status, 200);
+    for versioning in [Versioning::Enabled, Versioning::Suspended] {
+        let change = BucketChange { versioning: Some(versioning), ..BucketChange::default() };
+        node.set_bucket("bucket", change);
+        refused(&append(&node, 1, &[], b"y"), 400, "InvalidRequest");
+    }
+    assert_eq!(node.send("GET", "/bucket/log", &[], b"").body, b"x");
+}
+
+#[test]
+fn what_was_appended_outlives_the_power() {
+    let node = Node::with_bucket("bucket");
+    for (offset, length) in [(0, 100), (100, 70_000), (70_100, 5)] {
+        assert_eq!(append(&node, offset, &[], &vec![offset as u8; length]).status, 200);
+    }
+    let before = node.send("GET", "/bucket/log", &[], b"");
+    let node = node.restart();
+    let after = node.send("GET", "/bucket/log", &[], b"");
+    assert!(after.body == before.body && after.body.len() == 70_105);
+    assert_eq!(after.header("etag"), before.header("etag"));
 }
