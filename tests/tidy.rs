@@ -64,6 +64,7 @@ const ERROR_CODES: &[&str] = &[
     "InvalidArgument",
     "InvalidBucketName",
     "InvalidDigest",
+    "InvalidEncryptionAlgorithmError",
     "InvalidPart",
     "InvalidPartNumber",
     "InvalidPartOrder",

@@ -205,6 +205,13 @@ pub const CONFIG_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// small drives.
 pub const CONFIG_CHANGE_BYTES_MAX: usize = 1024 * 1024;
 
+/// AWS KMS, quotas of aliases: names have at most 256 characters, `alias/` among them.
+pub const KMS_KEY_NAME_BYTES_MAX: usize = 250;
+
+/// Versions of a named key. A rotation every week lasts for nine years; it bounds what is read for each
+/// encrypted object.
+pub const KMS_KEY_VERSIONS_MAX: usize = 500;
+
 /// Core threads. Queues between cores grow with its square; larger machines run several nodes.
 pub const CORES_MAX: usize = 256;
 

@@ -43,6 +43,9 @@ pub async fn run<H: Host, I: Incoming>(
         return Err(Code::InvalidWriteOffset.into());
     }
     let Some(object) = found else { return create(service, request, body).await };
+    if request.head.headers.iter().any(|(name, _)| name.starts_with("x-amz-server-side-encryption")) {
+        return Err(S3Error::not_implemented(HEADER));
+    }
     let base = Base::of(&object)?;
     let received = receive(service, &mut request, body, &base).await?;
     let bytes = object.bytes + received.bytes;
@@ -95,7 +98,7 @@ async fn receive<H: Host, I: Incoming>(
     base: &Base,
 ) -> Result<Received<H>, S3Error> {
     let algorithm = base.checksum.as_ref().map(|checksum| checksum.algorithm);
-    body::receive(service.engine(), request, body, algorithm).await
+    body::receive(service.engine(), request, body, algorithm, None).await
 }
 
 /// Somebody changed the object since it was looked up: the client may look where it ends now.
@@ -156,6 +159,6 @@ impl Base {
             }
             _ => None,
         };
-        Ok(Stored { etag, checksum, bytes: received.bytes, version: None })
+        Ok(Stored { etag, checksum, bytes: received.bytes, version: None, encryption: None })
     }
 }

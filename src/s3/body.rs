@@ -8,9 +8,10 @@ use bytes::Bytes;
 use crate::auth::{ChunkSigner, PayloadPromise};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm};
 use crate::base::limits::{
-    BUFFER_BYTES, CHUNK_OVERREAD_BYTES, HASH_SLICE_BYTES, INLINE_BYTES_MAX, PART_BYTES_MAX,
+    BLOCK_BYTES, BUFFER_BYTES, CHUNK_OVERREAD_BYTES, HASH_SLICE_BYTES, INLINE_BYTES_MAX, PART_BYTES_MAX,
     SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
 };
+use crate::crypt::Layout;
 use crate::engine::{Engine, Payload};
 use crate::hash::{DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
 use crate::http::aws_chunked::{AwsChunkedDecoder, Event, Span};
@@ -18,6 +19,7 @@ use crate::io::{Buffer, Host};
 use crate::net::{Body, BodyError};
 use crate::s3::access::Authorized;
 use crate::s3::claims::{ChecksumClaim, Claims, invalid_value, too_large};
+use crate::s3::encryption::{RunKey, Sealer};
 use crate::s3::error::{Code, S3Error};
 
 /// Where the bytes of a request's body come from: a connection, or in tests a list of pieces.
@@ -52,12 +54,13 @@ pub struct Received<H: Host> {
 }
 
 /// Receives the payload of PutObject or UploadPart. Without a checksum from the client, one of
-/// `checksum_default` is computed.
+/// `checksum_default` is computed. With a key it is stored encrypted; digests are of what the client sent.
 pub async fn receive<H: Host, I: Incoming>(
     engine: &Engine<H>,
     request: &mut Authorized,
     body: &mut I,
     checksum_default: Option<ChecksumAlgorithm>,
+    run: Option<&RunKey>,
 ) -> Result<Received<H>, S3Error> {
     let promise = request.take_payload_promise();
     let claims = Claims::of(request, &promise, PART_BYTES_MAX)?;
@@ -65,15 +68,20 @@ pub async fn receive<H: Host, I: Incoming>(
     let checksum = claims.checksum.as_ref().map(|claim| claim.algorithm).or(checksum_default);
     let plan = DigestPlan { md5: true, sha256: matches!(promise, PayloadPromise::Sha256(_)), checksum };
     let bytes = claims.bytes;
+    let stored_bytes = match run {
+        Some(_) => bytes.map(|bytes| Layout::of_plain(bytes).stored_bytes()),
+        None => bytes,
+    };
     let mut stream = PayloadStream::new(engine.host(), body, promise, claims, plan, PART_BYTES_MAX);
-    let payload = match bytes {
+    stream.sealer = run.map(Sealer::new);
+    let payload = match stored_bytes {
         Some(bytes) if bytes <= INLINE_BYTES_MAX as u64 => {
             // Framing needs room of its own, so that the buffer is never full before the payload ends.
             let buffer = engine.host().pool().acquire(bytes as usize + CHUNK_OVERREAD_BYTES).await;
             let buffer = stream.fill(buffer).await?;
             engine.inline_payload(Bytes::copy_from_slice(&buffer))
         }
-        Some(_) => stream_to_drive(engine, &mut stream, bytes, None).await?,
+        Some(_) => stream_to_drive(engine, &mut stream, stored_bytes, None).await?,
         None => {
             let buffer = engine.host().pool().acquire(BUFFER_BYTES).await;
             let buffer = stream.fill(buffer).await?;
@@ -85,6 +93,10 @@ pub async fn receive<H: Host, I: Incoming>(
         }
     };
     let bytes = stream.received;
+    let payload = match run {
+        Some(run) => payload.with_plain_bytes(bytes).with_note(run.salt.to_vec()),
+        None => payload,
+    };
     let digests = stream.finish()?;
     let md5 = digests.md5.ok_or(Code::InternalError)?;
     Ok(Received { payload, bytes, md5, checksum: digests.checksum, is_checksum_claimed })
@@ -186,6 +198,10 @@ struct PayloadStream<'a, H, I> {
     claims: Claims,
     bytes_max: u64,
     hasher: Hasher,
+    /// Encrypts what was received and hashed, if the payload is to be stored so.
+    sealer: Option<Sealer<'a>>,
+    /// Payload that came behind the end of a full buffer, when only that told whether more comes.
+    ahead: Option<Buffer>,
     chunk_signature: Option<[u8; 64]>,
     trailers: Vec<(String, Vec<u8>)>,
     /// Payload bytes so far.
@@ -228,6 +244,8 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
             claims,
             bytes_max,
             hasher,
+            sealer: None,
+            ahead: None,
             chunk_signature: None,
             trailers: Vec::new(),
             received: 0,
@@ -237,14 +255,24 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
 
     /// Receives until `buffer` is full or the payload ends.
     async fn fill(&mut self, mut buffer: Buffer) -> Result<Buffer, S3Error> {
-        while buffer.spare() > 0 && !self.is_ended {
+        if let Some(ahead) = self.ahead.as_mut().filter(|ahead| !ahead.is_empty()) {
+            buffer.append(ahead);
+            ahead.clear();
+            self.take(&buffer).await?;
+            self.seal_received(&mut buffer);
+        }
+        while !self.is_ended {
+            let room = self.room(&buffer);
+            if room == 0 {
+                break;
+            }
             if matches!(self.coding, Coding::Plain) && self.claims.bytes == Some(self.received) {
                 self.is_ended = true;
                 break;
             }
             let limit = match &self.coding {
-                Coding::Plain => buffer.spare(),
-                Coding::Chunked(chunked) => chunked.decoder.want().min(buffer.spare()),
+                Coding::Plain => room,
+                Coding::Chunked(chunked) => chunked.decoder.want().min(room),
             };
             let start = buffer.len();
             let (count, filled) = self.body.read(buffer, limit).await;
@@ -255,8 +283,51 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
                 _ if matches!(self.coding, Coding::Plain) => self.take(&buffer[start..]).await?,
                 _ => self.unframe(&mut buffer, start).await?,
             }
+            self.seal_received(&mut buffer);
         }
+        self.seal_buffer(&mut buffer).await?;
         Ok(buffer)
+    }
+
+    /// How many bytes may be received into `buffer` now.
+    fn room(&self, buffer: &Buffer) -> usize {
+        match &self.sealer {
+            None => buffer.spare(),
+            Some(sealer) => sealer.room(buffer, matches!(self.coding, Coding::Chunked(_))),
+        }
+    }
+
+    /// Encrypts what of `buffer` is known not to be the payload's end.
+    fn seal_received(&mut self, buffer: &mut Buffer) {
+        if let Some(sealer) = &mut self.sealer {
+            sealer.received(buffer);
+        }
+    }
+
+    /// Encrypts the rest of `buffer`, once it is known whether it is the payload's end.
+    async fn seal_buffer(&mut self, buffer: &mut Buffer) -> Result<(), S3Error> {
+        if self.sealer.is_none() || buffer.is_empty() {
+            return Ok(());
+        }
+        let is_last = match self.claims.bytes {
+            Some(bytes) => self.received >= bytes,
+            None => self.is_ended || !self.receive_ahead().await?,
+        };
+        if let Some(sealer) = &mut self.sealer {
+            sealer.end_buffer(buffer, is_last);
+        }
+        Ok(())
+    }
+
+    /// Receives a little more of a payload of unknown length, to learn whether there is more.
+    async fn receive_ahead(&mut self) -> Result<bool, S3Error> {
+        // Not from the pool: who holds one of its buffers must not wait for another.
+        let ahead = self.ahead.take().unwrap_or_else(|| Buffer::heap(BLOCK_BYTES));
+        let limit = ahead.capacity();
+        let (count, ahead) = self.body.read(ahead, limit).await;
+        self.ahead = Some(ahead);
+        self.is_ended = count? == 0;
+        Ok(!self.is_ended)
     }
 
     /// Hashes payload, giving other requests a turn between slices.

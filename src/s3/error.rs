@@ -8,8 +8,18 @@ use std::borrow::Cow;
 use crate::http::Response;
 use crate::s3::xml::XmlWriter;
 
+/// The text of a code: its name, unless it has characters that no name can have.
+macro_rules! text_of {
+    ($name:ident) => {
+        stringify!($name)
+    };
+    ($name:ident $text:literal) => {
+        $text
+    };
+}
+
 macro_rules! codes {
-    ($($name:ident $status:literal $message:literal;)*) => {
+    ($($name:ident $(as $text:literal)? $status:literal $message:literal;)*) => {
         /// A code of S3's error table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Code {
@@ -22,7 +32,7 @@ macro_rules! codes {
             /// Text of the `Code` element.
             pub fn name(self) -> &'static str {
                 match self {
-                    $(Self::$name => stringify!($name),)*
+                    $(Self::$name => text_of!($name $($text)?),)*
                 }
             }
 
@@ -70,6 +80,7 @@ codes! {
     InvalidBucketName 400 "The specified bucket is not valid.";
     InvalidBucketState 409 "The request is not valid for the current state of the bucket.";
     InvalidDigest 400 "The Content-MD5 you specified was invalid.";
+    InvalidEncryptionAlgorithmError 400 "The encryption request you specified is not valid. The valid value is AES256.";
     InvalidLocationConstraint 400 "The specified location-constraint is not valid";
     InvalidPart 400 "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.";
     InvalidPartNumber 416 "The requested partnumber is not satisfiable";
@@ -84,6 +95,7 @@ codes! {
     InvalidToken 400 "The provided token is malformed or otherwise invalid.";
     InvalidURI 400 "Couldn't parse the specified URI.";
     InvalidWriteOffset 400 "The write offset value that you specified does not match the current object size.";
+    KmsNotFoundException as "KMS.NotFoundException" 400 "The specified key does not exist.";
     KeyTooLongError 400 "Your key is too long";
     MalformedACLError 400 "The XML you provided was not well-formed or did not validate against our published schema";
     MalformedPolicy 400 "Policies must be valid JSON and the first byte must be '{'";

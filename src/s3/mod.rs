@@ -11,6 +11,7 @@ pub mod body;
 pub mod claims;
 pub mod completion;
 pub mod copy_source;
+pub mod encryption;
 pub mod error;
 pub mod form;
 mod from;

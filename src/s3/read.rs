@@ -9,6 +9,7 @@ use crate::http::range::{self, RangeRequest};
 use crate::http::{Response, date};
 use crate::io::{Host, TimestampMs};
 use crate::s3::access::Authorized;
+use crate::s3::encryption::{Answer, Opened, requests};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::metadata;
 use crate::s3::multipart::{checksum_text, part_number};
@@ -22,6 +23,8 @@ pub struct Reading<H: Host> {
     pub object: Object<H>,
     /// `None` if the bucket never had versioning.
     pub version: Option<VersionId>,
+    /// What it takes to read it.
+    pub opened: Opened,
     pub selection: Selection,
 }
 
@@ -53,6 +56,7 @@ pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> R
     let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
     let object = version::found(lookup, named, &request.key)?;
     let version = version::shown(&bucket, object.version());
+    let opened = requests::opened(service, &object, request)?;
     match Preconditions::of_read(request).judge(&object.attributes.etag, object.modified()) {
         Verdict::Proceed => {}
         Verdict::Failed(header) => return Err(S3Error::precondition_failed(header)),
@@ -65,7 +69,7 @@ pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> R
     let shape = Shape { bytes: object.bytes, modified: object.modified(), parts: &object.parts };
     let etag = object.attributes.etag.to_string();
     let selection = select(request, &shape, &etag)?;
-    Ok(Outcome::Proceed(Reading { object, version, selection }))
+    Ok(Outcome::Proceed(Reading { object, version, opened, selection }))
 }
 
 /// RFC 9110, section 15.4.5, names the headers of a 304.
@@ -162,6 +166,9 @@ impl<H: Host> Reading<H> {
         version::write(&mut response, self.version);
         metadata::describe(&mut response, &self.object, request, is_anonymous)?;
         self.describe_selection(&mut response, request);
+        if let Some(data_key) = self.opened.data_key() {
+            data_key.describe(&mut response, Answer::Found);
+        }
         Ok(response)
     }
 

@@ -3,12 +3,14 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::auth::principal::Accounts as _;
 use crate::auth::{self, Keys, SigningKeys};
+use crate::crypt::MasterKey;
 use crate::engine::{Bucket, Engine, Lookup};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{Host, TimestampMs};
@@ -17,6 +19,7 @@ use crate::s3::access::Authorized;
 use crate::s3::accounts::OwnAccount;
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::{CopySource, Source};
+use crate::s3::encryption::Vault;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form;
 use crate::s3::notification_target::NotificationTarget;
@@ -82,6 +85,7 @@ pub struct S3Service<H: Host> {
     engine: Engine<H>,
     settings: Settings,
     keys: Rc<dyn Keys>,
+    master: Option<Arc<MasterKey>>,
     signing_keys: SigningKeys,
     bucket_settings: SettingsCache,
     host_id: String,
@@ -99,11 +103,27 @@ impl<H: Host> S3Service<H> {
             engine,
             settings,
             keys,
+            master: None,
             signing_keys: SigningKeys::new(),
             bucket_settings: SettingsCache::default(),
             host_id,
             request_id_last: Cell::new(first),
         }
+    }
+
+    /// The same service with the key that guards the keys of encrypted objects.
+    pub fn with_master_key(mut self, master: Arc<MasterKey>) -> Self {
+        self.master = Some(master);
+        self
+    }
+
+    /// The named keys of encryption as they are now.
+    pub fn vault(&self) -> Result<Vault, S3Error> {
+        let master = self.master.clone().ok_or_else(|| {
+            let message = "This node has no master key, under which objects could be encrypted.";
+            S3Error::not_implemented("x-amz-server-side-encryption").with_message(message)
+        })?;
+        Ok(Vault::new(master, self.engine.config()))
     }
 
     pub fn engine(&self) -> &Engine<H> {

@@ -2,6 +2,7 @@
 //! simulated drive and back after its power went.
 
 mod checksums;
+mod encryption;
 mod forms;
 mod harness;
 mod locks;

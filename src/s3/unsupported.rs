@@ -29,9 +29,7 @@ const CANNED_ACLS: [&str; 5] =
 const TABLE: &[Row] = &[
     // All canned ACLs under which only the owner of the bucket may do anything.
     header("x-amz-acl", &["private", "bucket-owner-read", "bucket-owner-full-control"]),
-    prefix("x-amz-copy-source-server-side-encryption"),
     prefix("x-amz-grant-"),
-    prefix("x-amz-server-side-encryption"),
 ];
 
 /// Refuses a request that carries such a header. Buckets have ACLs, objects don't.
@@ -71,12 +69,7 @@ mod tests {
 
     #[test]
     fn what_is_not_done_is_refused_and_named() {
-        for (name, value) in [
-            ("x-amz-server-side-encryption", "AES256"),
-            ("x-amz-server-side-encryption-customer-key", "x"),
-            ("x-amz-acl", "public-read"),
-            ("x-amz-grant-read", "id=x"),
-        ] {
+        for (name, value) in [("x-amz-acl", "public-read"), ("x-amz-grant-read", "id=x")] {
             let error = check(&Request::for_test("PUT", "/b/k", &[(name, value)])).unwrap_err();
             assert_eq!(error.code, Code::NotImplemented);
             assert_eq!(error.fields, [("Header", name.to_owned())]);

@@ -3,13 +3,14 @@
 use crate::base::checksum::Checksum;
 use crate::base::etag::ETag;
 use crate::base::limits::PARTS_MAX;
-use crate::engine::{Attributes, BucketId, Completion, Condition, EngineError, Lock, UploadId, VersionId};
+use crate::engine::{Attributes, Bucket, Completion, Condition, EngineError, Lock, UploadId, VersionId};
 use crate::hash;
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::completion::{self, Assembly, NamedPart, Promise};
+use crate::s3::encryption::{Answer, Encryption, Notice, requests};
 use crate::s3::error::S3Error;
 use crate::s3::lock::LockWish;
 use crate::s3::multipart::{self, UploadChecksum};
@@ -34,17 +35,20 @@ pub async fn run<H: Host, I: Incoming>(
     let host = service.engine().host();
     let document = body::receive_document(host, &mut request, body, DocumentDigest::OfObject).await?;
     let named = completion::parse(&document)?;
-    let wanted = Wanted { bucket: bucket.id, key: &request.key, id, id_text: &id_text, named: &named };
+    let wanted = Wanted { bucket: &bucket, key: &request.key, id, id_text: &id_text, named: &named };
     let lock = service.object_lock(&bucket)?;
     let object = wanted.complete(service, &request, &promise, condition, lock).await?;
     let mut response = super::document(answer(&request, &object));
     version::write_made(&mut response, object.version);
+    if let Some(notice) = &object.encryption {
+        notice.describe(&mut response, Answer::Found);
+    }
     Ok(response)
 }
 
 /// What is to become an object.
 struct Wanted<'a> {
-    bucket: BucketId,
+    bucket: &'a Bucket,
     key: &'a str,
     id: UploadId,
     id_text: &'a str,
@@ -57,6 +61,8 @@ struct Completed {
     checksum: Option<Checksum>,
     parts: usize,
     version: Option<VersionId>,
+    /// How it is encrypted.
+    encryption: Option<Notice>,
 }
 
 impl Wanted<'_> {
@@ -70,12 +76,13 @@ impl Wanted<'_> {
     ) -> Result<Completed, S3Error> {
         let engine = service.engine();
         let key = self.key.as_bytes();
-        let found = engine.upload(self.bucket, key, self.id, 0, usize::from(PARTS_MAX)).await;
+        let found = engine.upload(self.bucket.id, key, self.id, 0, usize::from(PARTS_MAX)).await;
         let (mut upload, stored) = match found {
             Ok(found) => found,
             Err(EngineError::NoSuchUpload) => return self.repeat(service, condition).await,
             Err(error) => return Err(error.into()),
         };
+        let encryption = requests::of_completion(service, self.bucket, &upload, request)?;
         let expected = UploadChecksum::load(&upload.headers);
         let Assembly { parts, etag, checksum } =
             completion::assemble(self.id_text, expected, self.named, &stored, promise)?;
@@ -83,10 +90,10 @@ impl Wanted<'_> {
         let headers = multipart::object_headers(upload.headers);
         let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
         let completion = Completion { parts, attributes, condition: condition.clone() };
-        let done = engine.complete_upload(self.bucket, key, self.id, completion).await;
+        let done = engine.complete_upload(self.bucket.id, key, self.id, completion).await;
         let committed = done.map_err(|error| self.refusal(error, &condition, request))?;
         let version = committed.version;
-        Ok(Completed { etag: committed.etag, checksum, parts: self.named.len(), version })
+        Ok(Completed { etag: committed.etag, checksum, parts: self.named.len(), version, encryption })
     }
 
     /// An upload that is gone may have been completed by the same request, whose answer was lost: the engine
@@ -104,13 +111,15 @@ impl Wanted<'_> {
         let attributes = Attributes { etag, checksum: None, headers: Vec::new(), lock: Lock::default() };
         let completion = Completion { parts, attributes, condition };
         let key = self.key.as_bytes();
-        let done = service.engine().complete_upload(self.bucket, key, self.id, completion).await;
+        let done = service.engine().complete_upload(self.bucket.id, key, self.id, completion).await;
         let committed = done.map_err(|error| multipart::upload_error(error, self.id_text))?;
         let version = committed.version;
-        let lookup = service.engine().get(self.bucket, key, version).await?;
+        let lookup = service.engine().get(self.bucket.id, key, version).await?;
         let object = lookup.found().ok_or_else(gone)?;
         let checksum = object.attributes.checksum.clone();
-        Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len(), version })
+        let encryption =
+            Encryption::load(&object.attributes.headers)?.map(|kept| Notice { kept, customer_md5: None });
+        Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len(), version, encryption })
     }
 
     fn refusal(&self, error: EngineError, condition: &Condition, request: &Request) -> S3Error {

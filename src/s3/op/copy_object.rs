@@ -1,15 +1,19 @@
-//! CopyObject: a new object that shares its source's payload by reference, however large it is.
+//! CopyObject: a new object that shares its source's payload by reference, however large it is, if both are
+//! encrypted under the same key or neither is. Else the payload is read and written again.
 
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use crate::base::etag::ETag;
 use crate::base::limits::{HASH_SLICE_BYTES, PART_BYTES_MAX};
-use crate::engine::{Attributes, Committed, Object, ObjectPart};
+use crate::engine::{Attributes, Committed, Object, ObjectPart, Payload};
 use crate::hash::{self, DigestPlan, Hasher};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::claims::invalid_value;
 use crate::s3::copy_source::CopySource;
-use crate::s3::error::S3Error;
+use crate::s3::encryption::transcode::transcode;
+use crate::s3::encryption::{Answer, CustomerKey, DataKey, Opened, Place, Target, requests};
+use crate::s3::error::{Code, S3Error};
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
 use crate::s3::new_object::NewObject;
@@ -50,17 +54,13 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     if tagging_directive == Directive::Copy {
         TagSet::load(&object.attributes.headers).store(&mut headers);
     }
-    let checksum = match (algorithm, kept_checksum(&object.attributes.checksum, &object.parts)) {
-        (Some(algorithm), kept) if kept.as_ref().is_none_or(|kept| kept.algorithm != algorithm) => {
-            Some(computed_checksum(object, algorithm).await?)
-        }
-        (_, kept) => kept,
-    };
-    // The ETag is the source's, also that of a multipart object: it stands for the same bytes, and a copy
-    // reads none of them.
-    let etag = object.attributes.etag;
+    let (opened, source_key) = requests::opened_source(service, object, &request)?;
+    let place = Place { bucket: bucket.id, key: request.key.as_bytes() };
+    let copying = Copying { object, opened, source_key, place, algorithm };
+    let target = requests::target(service, &bucket, &|name| request.head.header(name))?;
+    let Copied { payload, etag, checksum, data_key } = copying.copy(service, target).await?;
+    requests::replace(&mut headers, data_key.as_ref());
     let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
-    let payload = object.share(0..object.stored_bytes()).await?;
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, payload, attributes, condition.clone()).await;
     let committed =
@@ -69,6 +69,9 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let mut response = super::document(answer(&committed, checksum.as_ref()));
     source.describe(&mut response);
     version::write_made(&mut response, committed.version);
+    if let Some(data_key) = &data_key {
+        data_key.describe(&mut response, Answer::Made);
+    }
     Ok(response)
 }
 
@@ -81,6 +84,90 @@ fn answer(committed: &Committed, checksum: Option<&Checksum>) -> XmlWriter {
         xml.text("ChecksumType", checksum.kind.name());
     }
     xml
+}
+
+/// A copy that is about to be made.
+struct Copying<'a, H: Host> {
+    object: &'a Object<H>,
+    opened: Opened,
+    /// The customer's key that the source was opened with.
+    source_key: Option<CustomerKey>,
+    /// Where the copy goes.
+    place: Place<'a>,
+    /// Of the checksum that the client wants.
+    algorithm: Option<ChecksumAlgorithm>,
+}
+
+/// The payload of a copy, and what describes it.
+struct Copied<H: Host> {
+    payload: Payload<H>,
+    etag: ETag,
+    checksum: Option<Checksum>,
+    data_key: Option<DataKey>,
+}
+
+impl<H: Host> Copying<'_, H> {
+    async fn copy(self, service: &S3Service<H>, target: Option<Target>) -> Result<Copied<H>, S3Error> {
+        let kept = kept_checksum(&self.object.attributes.checksum, &self.object.parts);
+        let kept = kept.filter(|kept| self.algorithm.is_none_or(|asked| asked == kept.algorithm));
+        let is_shared = match (self.opened.data_key(), &target) {
+            (None, None) => true,
+            (Some(key), Some(target)) => target.is_of(&key.kept, self.source_key.as_ref()),
+            _ => false,
+        };
+        if is_shared {
+            self.share(service, target, kept).await
+        } else {
+            self.write(service, target, kept).await
+        }
+    }
+
+    /// Shares the source's payload, under the same data key, wrapped for the copy. The ETag is the source's,
+    /// also that of a multipart object: it stands for the same bytes, and nobody reads them.
+    async fn share(
+        self,
+        service: &S3Service<H>,
+        target: Option<Target>,
+        kept: Option<Checksum>,
+    ) -> Result<Copied<H>, S3Error> {
+        let object = self.object;
+        let checksum = match (self.algorithm, kept) {
+            (Some(algorithm), None) => Some(computed_checksum(object, &self.opened, algorithm).await?),
+            (_, kept) => kept,
+        };
+        let data_key = match (self.opened.into_key(), target) {
+            (Some((source, runs)), Some(target)) => {
+                Some(target.rewrap(source, runs, &service.vault()?, self.place, object.host())?)
+            }
+            _ => None,
+        };
+        let payload = object.share(0..object.stored_bytes()).await?.with_plain_bytes(object.bytes);
+        Ok(Copied { payload, etag: object.attributes.etag, checksum, data_key })
+    }
+
+    /// Writes the payload again as the copy is to be encrypted.
+    async fn write(
+        self,
+        service: &S3Service<H>,
+        target: Option<Target>,
+        kept: Option<Checksum>,
+    ) -> Result<Copied<H>, S3Error> {
+        let object = self.object;
+        let mut data_key = requests::data_key(service, target, self.place)?;
+        let run = data_key.as_ref().map(|key| key.new_run(0, object.host()));
+        let checksum = self.algorithm.filter(|_| kept.is_none());
+        let plan = DigestPlan { md5: true, checksum, ..DigestPlan::default() };
+        let whole = 0..object.bytes;
+        let engine = service.engine();
+        let (payload, digests) = transcode(engine, object, &self.opened, whole, run.as_ref(), plan).await?;
+        let md5 = digests.md5.ok_or(Code::InternalError)?;
+        let mut etag = ETag::of_md5(md5);
+        if let (Some(data_key), Some(run)) = (&mut data_key, &run) {
+            etag = data_key.etag(md5, run);
+            data_key.add_run(run, object.bytes);
+        }
+        Ok(Copied { payload, etag, checksum: kept.or(digests.checksum), data_key })
+    }
 }
 
 /// Whether a copy would replace what is current by itself. A version that is named becomes current again.
@@ -115,9 +202,10 @@ impl Directive {
 
 /// Whether a copy of an object to itself asks for a change of anything but metadata.
 fn changes_anything(request: &Request) -> bool {
-    ["x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-checksum-algorithm"]
-        .iter()
-        .any(|name| request.head.header(name).is_some())
+    const NAMES: [&str; 3] =
+        ["x-amz-storage-class", "x-amz-website-redirect-location", "x-amz-checksum-algorithm"];
+    let changes = |name: &str| NAMES.contains(&name) || name.starts_with("x-amz-server-side-encryption");
+    request.head.headers.iter().any(|(name, _)| changes(name))
         || request.head.header("x-amz-tagging-directive") == Some(b"REPLACE")
 }
 
@@ -155,10 +243,11 @@ pub fn kept_checksum(source: &Option<Checksum>, parts: &[ObjectPart]) -> Option<
 /// Reads the whole object for a checksum that it does not have.
 async fn computed_checksum<H: Host>(
     object: &Object<H>,
+    opened: &Opened,
     algorithm: ChecksumAlgorithm,
 ) -> Result<Checksum, S3Error> {
     let mut hasher = Hasher::new(DigestPlan { checksum: Some(algorithm), ..DigestPlan::default() });
-    let mut reader = object.reader(0..object.bytes);
+    let mut reader = opened.reader(object, 0..object.bytes);
     while let Some(chunk) = reader.next().await {
         for slice in chunk?.chunks(HASH_SLICE_BYTES) {
             hasher.update(slice);
@@ -173,7 +262,6 @@ async fn computed_checksum<H: Host>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::error::Code;
 
     fn crc(bytes: &[u8]) -> Checksum {
         let plan = DigestPlan { checksum: Some(ChecksumAlgorithm::Crc32), ..DigestPlan::default() };

@@ -3,6 +3,7 @@
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::encryption::{Answer, Place, requests};
 use crate::s3::error::S3Error;
 use crate::s3::metadata;
 use crate::s3::multipart::{self, UploadChecksum};
@@ -23,6 +24,12 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     // Whether it can be granted is known now; how long the bucket's default lasts only when the object is made.
     new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
     new.lock.store(&mut headers);
+    let place = Place { bucket: bucket.id, key: request.key.as_bytes() };
+    let target = requests::target(service, &bucket, &|name| request.head.header(name))?;
+    let data_key = requests::data_key(service, target, place)?;
+    if let Some(data_key) = &data_key {
+        data_key.kept.store(&mut headers);
+    }
     let upload = service.engine().create_upload(bucket.id, request.key.as_bytes(), headers).await?;
 
     let mut xml = XmlWriter::document("InitiateMultipartUploadResult");
@@ -33,6 +40,9 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     if checksum.requested {
         response.header("x-amz-checksum-algorithm", checksum.algorithm.name());
         response.header("x-amz-checksum-type", checksum.kind.name());
+    }
+    if let Some(data_key) = &data_key {
+        data_key.describe(&mut response, Answer::Made);
     }
     Ok(response)
 }

@@ -7,10 +7,11 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::engine::{EngineError, Object, PayloadReader};
+use crate::engine::{EngineError, Object};
 use crate::http::{Response, ResponseBody, Source, SourceError};
 use crate::io::{Chunk, Host};
 use crate::s3::access::Authorized;
+use crate::s3::encryption::{Opened, PlainReader};
 use crate::s3::error::S3Error;
 use crate::s3::read::{self, Outcome, Reading, Selection, content_range};
 use crate::s3::service::S3Service;
@@ -26,8 +27,8 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     if bytes == 0 {
         return Ok(response);
     }
-    let mut source =
-        ObjectSource { object: reading.object, pieces: content.pieces, reader: None, first: None };
+    let Reading { object, opened, .. } = reading;
+    let mut source = ObjectSource { object, opened, pieces: content.pieces, reader: None, first: None };
     // The first run is read before the status is sent, so that a failure can still be an error response.
     response.body = match source.pull().await.transpose()? {
         Some(Chunk::Bytes(whole)) if whole.len() as u64 == bytes => ResponseBody::Bytes(whole),
@@ -118,9 +119,10 @@ fn replace_content_type(response: &mut Response, boundary: &str) -> Vec<u8> {
 /// Reads the pieces of a body one after the other.
 struct ObjectSource<H: Host> {
     object: Object<H>,
+    opened: Opened,
     pieces: VecDeque<Piece>,
     /// Of the range at hand.
-    reader: Option<PayloadReader<H>>,
+    reader: Option<PlainReader<H>>,
     /// What was read ahead of the response.
     first: Option<Chunk>,
 }
@@ -136,7 +138,7 @@ impl<H: Host> ObjectSource<H> {
             }
             match self.pieces.pop_front()? {
                 Piece::Text(text) => return Some(Ok(Chunk::Bytes(text))),
-                Piece::Range(range) => self.reader = Some(self.object.reader(range)),
+                Piece::Range(range) => self.reader = Some(self.opened.reader(&self.object, range)),
             }
         }
     }

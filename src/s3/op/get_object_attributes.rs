@@ -6,6 +6,7 @@ use crate::engine::{Object, ObjectPart};
 use crate::http::{Response, date};
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::encryption::{Answer, requests};
 use crate::s3::error::S3Error;
 use crate::s3::listing;
 use crate::s3::multipart;
@@ -22,9 +23,13 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let named = version::named(&request)?;
     let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
     let object = version::found(lookup, named, &request.key)?;
+    let opened = requests::opened(service, &object, &request)?;
     let mut response = super::document(wanted.answer(&Facts::of(&object)));
     response.header("Last-Modified", date::imf_fixdate(object.modified()));
     version::write(&mut response, version::shown(&bucket, object.version()));
+    if let Some(data_key) = opened.data_key() {
+        data_key.describe(&mut response, Answer::Found);
+    }
     Ok(response)
 }
 

@@ -8,6 +8,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::append;
 use crate::s3::body::{self, Incoming};
+use crate::s3::encryption::{Answer, DataKey, Notice, Place, requests};
 use crate::s3::error::S3Error;
 use crate::s3::lock;
 use crate::s3::metadata;
@@ -45,6 +46,8 @@ pub struct Stored {
     pub bytes: u64,
     /// `None` if the bucket never had versioning.
     pub version: Option<VersionId>,
+    /// How it is encrypted.
+    pub encryption: Option<Notice>,
 }
 
 impl Stored {
@@ -56,6 +59,9 @@ impl Stored {
             response.header("x-amz-checksum-type", checksum.kind.name());
         }
         version::write_made(&mut response, self.version);
+        if let Some(notice) = &self.encryption {
+            notice.describe(&mut response, Answer::Made);
+        }
         response
     }
 }
@@ -85,6 +91,11 @@ pub async fn store_if<H: Host, I: Incoming>(
     new.store(&mut headers);
     let lock = new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
     lock::check_digest(request, &lock)?;
+    let engine = service.engine();
+    let place = Place { bucket: bucket.id, key: request.key.as_bytes() };
+    let target = requests::target(service, &bucket, &|name| request.head.header(name))?;
+    let mut data_key = requests::data_key(service, target, place)?;
+    let run = data_key.as_ref().map(|key| key.new_run(0, engine.host()));
     let refusal =
         |error, request: &Request| precondition::refusal(error, &condition, &request.bucket, &request.key);
     if condition != Condition::default() {
@@ -93,15 +104,21 @@ pub async fn store_if<H: Host, I: Incoming>(
     }
     // AWS computes CRC-64/NVME for whoever brings no checksum.
     let checksum_default = Some(ChecksumAlgorithm::Crc64Nvme);
-    let received = body::receive(service.engine(), request, body, checksum_default).await?;
+    let received = body::receive(engine, request, body, checksum_default, run.as_ref()).await?;
 
-    let etag = ETag::of_md5(received.md5);
+    let mut etag = ETag::of_md5(received.md5);
+    if let (Some(data_key), Some(run)) = (&mut data_key, &run) {
+        etag = data_key.etag(received.md5, run);
+        data_key.add_run(run, received.bytes);
+        data_key.kept.store(&mut headers);
+    }
+    let encryption = data_key.map(DataKey::into_notice);
     let (checksum, bytes) = (received.checksum, received.bytes);
     let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let key = request.key.as_bytes();
-    let put = service.engine().put(bucket.id, key, received.payload, attributes, condition.clone()).await;
+    let put = engine.put(bucket.id, key, received.payload, attributes, condition.clone()).await;
     let version = put.map_err(|error| refusal(error, request))?.version;
-    Ok(Stored { etag, checksum, bytes, version })
+    Ok(Stored { etag, checksum, bytes, version, encryption })
 }
 
 /// Address of the object that a request writes, as the client addressed it.

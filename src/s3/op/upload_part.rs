@@ -9,6 +9,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body;
 use crate::s3::body::Incoming;
+use crate::s3::encryption::{Answer, requests};
 use crate::s3::error::S3Error;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
@@ -25,10 +26,16 @@ pub async fn run<H: Host, I: Incoming>(
     let upload = target.find(service, bucket.id, &key).await?;
     let expected = UploadChecksum::load(&upload.headers);
     expected.check_claim(claimed_algorithm(&request))?;
-    let received = body::receive(service.engine(), &mut request, body, Some(expected.algorithm)).await?;
-    let etag = ETag::of_md5(received.md5);
-    let part = service
-        .engine()
+    let data_key = requests::of_upload(service, &bucket, &upload, &request)?;
+    let engine = service.engine();
+    let run = data_key.as_ref().map(|key| key.new_run(target.number, engine.host()));
+    let algorithm = Some(expected.algorithm);
+    let received = body::receive(engine, &mut request, body, algorithm, run.as_ref()).await?;
+    let etag = match (&data_key, &run) {
+        (Some(data_key), Some(run)) => data_key.etag(received.md5, run),
+        _ => ETag::of_md5(received.md5),
+    };
+    let part = engine
         .put_part(
             bucket.id,
             key.as_bytes(),
@@ -40,7 +47,11 @@ pub async fn run<H: Host, I: Incoming>(
         )
         .await
         .map_err(|error| multipart::upload_error(error, &target.upload_id))?;
-    Ok(answer(&part))
+    let mut response = answer(&part);
+    if let Some(data_key) = &data_key {
+        data_key.describe(&mut response, Answer::Found);
+    }
+    Ok(response)
 }
 
 /// Which part of which upload a request means.

@@ -1,5 +1,6 @@
 //! UploadPartCopy: makes a part of an upload from an object or a range of one. Its bytes are shared, not
-//! copied; they are read only if the upload's parts must have a checksum that nobody has computed.
+//! copied; they are read only if the upload's parts must have a checksum that nobody has computed, and
+//! written again if source or upload is encrypted.
 
 use std::ops::Range;
 
@@ -11,7 +12,9 @@ use crate::hash::{DigestPlan, Digests, Hasher};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::error::S3Error;
+use crate::s3::encryption::transcode::transcode;
+use crate::s3::encryption::{Answer, requests};
+use crate::s3::error::{Code, S3Error};
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::op::upload_part::Target;
 use crate::s3::service::S3Service;
@@ -28,11 +31,26 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let range = copied_range(request.header(RANGE_HEADER)?, object.bytes)?;
 
     let expected = UploadChecksum::load(&upload.headers);
-    let digests = match known_digests(&object.attributes, object.bytes, &range, expected) {
-        Some(digests) => digests,
-        None => computed_digests(object, range.clone(), expected).await?,
+    let data_key = requests::of_upload(service, &bucket, &upload, &request)?;
+    let (opened, _) = requests::opened_source(service, object, &request)?;
+    let (payload, digests) = if data_key.is_none() && opened.data_key().is_none() {
+        let digests = match known_digests(&object.attributes, object.bytes, &range, expected) {
+            Some(digests) => digests,
+            None => computed_digests(object, range.clone(), expected).await?,
+        };
+        (object.share(range).await?, digests)
+    } else {
+        let engine = service.engine();
+        let run = data_key.as_ref().map(|key| key.new_run(target.number, engine.host()));
+        let (payload, digests) =
+            transcode(engine, object, &opened, range, run.as_ref(), plan_of(expected)).await?;
+        let md5 = digests.md5.ok_or(Code::InternalError)?;
+        let etag = match (&data_key, &run) {
+            (Some(data_key), Some(run)) => data_key.etag(md5, run),
+            _ => ETag::of_md5(md5),
+        };
+        (payload, PartDigests { etag, checksum: digests.checksum })
     };
-    let payload = object.share(range).await?;
     let part = service
         .engine()
         .put_part(
@@ -48,6 +66,9 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         .map_err(|error| multipart::upload_error(error, &target.upload_id))?;
     let mut response = super::document(answer(&part));
     source.describe(&mut response);
+    if let Some(data_key) = &data_key {
+        data_key.describe(&mut response, Answer::Found);
+    }
     Ok(response)
 }
 
@@ -115,14 +136,18 @@ fn known_digests(
     Some(PartDigests { etag, checksum: checksum.cloned() })
 }
 
+/// What is computed of a part whose bytes are read.
+fn plan_of(expected: UploadChecksum) -> DigestPlan {
+    DigestPlan { md5: true, checksum: Some(expected.algorithm), ..DigestPlan::default() }
+}
+
 /// Reads the range for the checksum that the upload wants, and so gets its MD5 as well.
 async fn computed_digests<H: Host>(
     object: &Object<H>,
     range: Range<u64>,
     expected: UploadChecksum,
 ) -> Result<PartDigests, S3Error> {
-    let plan = DigestPlan { md5: true, checksum: Some(expected.algorithm), ..DigestPlan::default() };
-    let mut hasher = Hasher::new(plan);
+    let mut hasher = Hasher::new(plan_of(expected));
     let derived = multipart::derived_etag(&object.attributes.etag, &range);
     let mut reader = object.reader(range);
     while let Some(chunk) = reader.next().await {
@@ -147,7 +172,6 @@ fn answer(part: &Part) -> XmlWriter {
 mod tests {
     use super::*;
     use crate::base::checksum::ChecksumAlgorithm;
-    use crate::s3::error::Code;
 
     #[test]
     fn a_range_names_its_first_and_last_byte() {

@@ -1,12 +1,15 @@
 //! A node of one core on a simulated machine, asked by signed requests without any socket: for tests of
 //! operations.
 
+use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Alone, Bytes, Silent, options};
 use crate::auth::Keys;
 use crate::auth::sign::{Credentials, sign_v4};
+use crate::crypt::{Key, MasterKey};
 use crate::engine::{BucketChange, Engine, prepare};
 use crate::http::{Head, ResponseBody};
 use crate::io::sim::{SimHost, Simulation};
@@ -79,7 +82,8 @@ impl Node {
             engine.recover().await.expect("a whole log");
             engine
         });
-        let service = S3Service::new(engine, settings, Rc::new(RootKey));
+        let master = Arc::new(MasterKey::new(Key::new([42; 32])));
+        let service = S3Service::new(engine, settings, Rc::new(RootKey)).with_master_key(master);
         Self { service, simulation }
     }
 
@@ -116,6 +120,24 @@ impl Node {
         let now = self.service.engine().host().now();
         sign_v4(&mut head, ROOT, now, "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
         self.send_head(head, body)
+    }
+
+    /// As [`Node::send`], for a PUT whose length its end alone tells.
+    pub fn send_chunked(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut head = head("PUT", target, headers, body);
+        head.headers.retain(|(name, _)| name != "content-length");
+        head.headers.push(("transfer-encoding".to_owned(), b"chunked".to_vec()));
+        sign_v4(&mut head, ROOT, self.now(), "UNSIGNED-PAYLOAD");
+        self.send_head(head, body)
+    }
+
+    pub fn service(&self) -> &S3Service<SimHost> {
+        &self.service
+    }
+
+    /// Runs what a request cannot ask for.
+    pub fn block_on<T>(&self, task: impl Future<Output = T>) -> T {
+        self.simulation.block_on(task)
     }
 
     /// Sends a request that nobody signed.

@@ -169,7 +169,7 @@ fn what_cannot_be_answered_is_an_error_document_with_ids() {
 
     assert_eq!(code(&node.send("GET", "/other-bucket/k", &[], b"")), (404, "NoSuchBucket"));
     assert_eq!(code(&node.send("GET", "/bucket/k?versionId=x", &[], b"")), (400, "InvalidArgument"));
-    let encrypted = [("x-amz-server-side-encryption", "AES256")];
+    let encrypted = [("x-amz-server-side-encryption", "aws:kms:dsse")];
     assert_eq!(code(&node.send("PUT", "/bucket/k", &encrypted, b"x")), (501, "NotImplemented"));
     let foreign = [("x-amz-expected-bucket-owner", "123456789012")];
     assert_eq!(code(&node.send("GET", "/bucket/k", &foreign, b"")), (403, "AccessDenied"));
