@@ -151,9 +151,10 @@ impl Core {
             access_key_id: credentials.access_key_id,
             secret: credentials.secret_access_key,
         };
-        let identities = LiveIdentities::new(engine.clone(), operator, master_key);
+        let identities = LiveIdentities::new(engine.clone(), operator, master_key.clone());
         let admin = AdminService::new(engine.clone(), identities.clone(), settings.region.clone());
-        let service = S3Service::new(engine.clone(), protocol, identities.clone());
+        let service =
+            S3Service::new(engine.clone(), protocol, identities.clone()).with_master_key(master_key);
         let this = Rc::new(Self {
             core,
             service: Rc::new(Counted { service, loads: loads.clone(), core }),
