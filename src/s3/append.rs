@@ -14,6 +14,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, Incoming, Received};
 use crate::s3::claims::too_large;
+use crate::s3::encryption;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::op::copy_object::kept_checksum;
 use crate::s3::op::put_object::{self, Stored};
@@ -121,7 +122,7 @@ struct Base {
 impl Base {
     fn of<H: Host>(object: &Object<H>) -> Result<Self, S3Error> {
         let headers = &object.attributes.headers;
-        if headers.iter().any(|(name, _)| name == ":encryption") {
+        if headers.iter().any(|(name, _)| name == encryption::HEADER) {
             return Err(S3Error::not_implemented(HEADER));
         }
         let etag = object.attributes.etag;

@@ -230,6 +230,19 @@ fn a_form_tags_its_object_and_makes_versions() {
 }
 
 #[test]
+fn a_form_may_ask_for_encryption() {
+    let node = Node::with_bucket("bucket");
+    let name = "x-amz-server-side-encryption";
+    let body = vec![3; 200_000];
+    let form = Posted::new(&[("key", "up/a"), (name, "AES256")], &body);
+    let posted = form.signed(&node, ", {\"x-amz-server-side-encryption\": \"AES256\"}").post(&node);
+    assert_eq!((posted.status, posted.header(name)), (204, Some("AES256")));
+    let get = node.send("GET", "/bucket/up/a", &[], b"");
+    assert!(get.body == body);
+    assert_eq!(get.header(name), Some("AES256"));
+}
+
+#[test]
 fn a_file_must_be_what_the_form_promises() {
     let node = Node::with_bucket("bucket");
     let post = |name: &str, value: &str, conditions: &str| {
