@@ -140,6 +140,9 @@ pub async fn receive_document<H: Host, I: Incoming>(
     body: &mut I,
     digest: DocumentDigest,
 ) -> Result<Vec<u8>, S3Error> {
+    if let Some(document) = request.take_document() {
+        return Ok(document);
+    }
     let promise = request.take_payload_promise();
     let bytes_max = XML_BODY_BYTES_MAX as u64;
     if request.head.header("content-length").is_none() && request.head.header("transfer-encoding").is_none() {

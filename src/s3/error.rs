@@ -204,6 +204,11 @@ impl S3Error {
         Self::new(Code::NoSuchKey).with_field("Key", key)
     }
 
+    /// Whether it tells that a key or a version holds nothing.
+    pub fn tells_missing(&self) -> bool {
+        matches!(self.code, Code::NoSuchKey | Code::NoSuchVersion)
+    }
+
     pub fn no_such_upload(upload: &str) -> Self {
         Self::new(Code::NoSuchUpload).with_field("UploadId", upload)
     }

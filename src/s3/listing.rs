@@ -7,9 +7,9 @@ use crate::base::checksum::{ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::engine::{ListPage, ListQuery};
 use crate::io::TimestampMs;
+use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::request::Request;
-use crate::s3::service::Settings;
 use crate::s3::xml::{self, XmlWriter};
 
 /// Keys that a listing shows at most, as counts of parameters.
@@ -97,14 +97,14 @@ impl Filter {
     }
 
     /// Writes the objects of a page (with their owner, if given), then its common prefixes.
-    pub fn write_page(&self, xml: &mut XmlWriter, page: &ListPage, owner_of: Option<&Settings>) {
+    pub fn write_page(&self, xml: &mut XmlWriter, page: &ListPage, owner: Option<&Owner>) {
         for object in &page.objects {
             xml.open("Contents");
             self.write_key(xml, "Key", &object.key);
             write_modified(xml, object.modified);
             write_content(xml, &object.etag, object.checksum, object.bytes);
-            if let Some(settings) = owner_of {
-                owner(xml, "Owner", settings);
+            if let Some(owner) = owner {
+                owner.write(xml, "Owner");
             }
             xml.text("StorageClass", "STANDARD");
             xml.close();
@@ -139,14 +139,6 @@ pub fn write_content(
         xml.text("ChecksumType", kind.name());
     }
     xml.value("Size", bytes);
-}
-
-/// Writes the owner of everything on the node.
-pub fn owner(xml: &mut XmlWriter, element: &'static str, settings: &Settings) {
-    xml.open(element);
-    xml.text("ID", &settings.owner_id);
-    xml.text("DisplayName", &settings.owner_name);
-    xml.close();
 }
 
 /// A continuation token for "after this name". Opaque to clients; base64 keeps it safe in URLs and XML.

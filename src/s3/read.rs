@@ -55,6 +55,7 @@ pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> R
     let named = version::named(request)?;
     let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
     let object = version::found(lookup, named, &request.key)?;
+    request.check_seen(&object)?;
     let version = version::shown(&bucket, object.version());
     let opened = requests::opened(service, &object, request)?;
     match Preconditions::of_read(request).judge(&object.attributes.etag, object.modified()) {

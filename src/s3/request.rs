@@ -1,5 +1,7 @@
 //! A request as S3 sees it: which bucket and key it names, and its query parameters, decoded.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use crate::base::limits::KEY_BYTES_MAX;
 use crate::http::{Head, Query, percent};
 use crate::s3::error::{Code, S3Error};
@@ -13,13 +15,15 @@ pub struct Request {
     pub bucket: String,
     /// Key of the object, decoded; empty when the request is about a bucket.
     pub key: String,
+    /// Address of the socket's other end.
+    pub peer: IpAddr,
     /// Whether the bucket came from the host name.
     pub is_virtual_hosted: bool,
     query: Query,
 }
 
 impl Request {
-    /// Reads the target. A host that ends with one of `domains` (without port) names the bucket before it.
+    /// Reads the target; the peer is not known here. A host that ends with one of `domains` (without port) names the bucket before it.
     pub fn new(head: Head, domains: &[String]) -> Result<Self, S3Error> {
         let virtual_bucket = head.text("host").and_then(|host| virtual_bucket(host, domains));
         let path = head.path.strip_prefix('/').unwrap_or(&head.path);
@@ -43,7 +47,8 @@ impl Request {
         if !query.parameters().all(|(name, value)| is_text(name) && value.is_none_or(is_text)) {
             return Err(Code::InvalidURI.into());
         }
-        Ok(Self { is_virtual_hosted: virtual_bucket.is_some(), head, bucket, key, query })
+        let peer = Ipv6Addr::UNSPECIFIED.into();
+        Ok(Self { is_virtual_hosted: virtual_bucket.is_some(), head, bucket, key, peer, query })
     }
 
     pub fn level(&self) -> Level {

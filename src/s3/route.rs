@@ -1,5 +1,6 @@
 //! From a request to the operation it asks for: one table of all operations of S3 and one pure function.
 
+use crate::auth::policy::action::Action;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Request;
 
@@ -51,7 +52,7 @@ pub struct Row {
     pub level: Level,
     pub marks: &'static [Mark],
     /// Name of the permission in policies, as in AWS's service authorization reference.
-    pub action: &'static str,
+    pub action: Action,
     pub support: Support,
 }
 
@@ -71,7 +72,7 @@ macro_rules! operations {
                 method: $method,
                 level: Level::$level,
                 marks: &[$($mark),*],
-                action: $action,
+                action: Action::named($action),
                 support: Support::$support,
             },)*
         ];
@@ -99,7 +100,7 @@ operations! {
     DeleteBucketIntelligentTieringConfiguration "DELETE" Bucket [Query("intelligent-tiering")] "s3:PutIntelligentTieringConfiguration" Absent;
     DeleteBucketInventoryConfiguration "DELETE" Bucket [Query("inventory")] "s3:PutInventoryConfiguration" Absent;
     DeleteBucketLifecycle "DELETE" Bucket [Query("lifecycle")] "s3:PutLifecycleConfiguration" Served;
-    DeleteBucketMetadataConfiguration "DELETE" Bucket [Query("metadataConfiguration")] "s3:DeleteBucketMetadataConfiguration" Absent;
+    DeleteBucketMetadataConfiguration "DELETE" Bucket [Query("metadataConfiguration")] "s3:DeleteBucketMetadataTableConfiguration" Absent;
     DeleteBucketMetadataTableConfiguration "DELETE" Bucket [Query("metadataTable")] "s3:DeleteBucketMetadataTableConfiguration" Absent;
     DeleteBucketMetricsConfiguration "DELETE" Bucket [Query("metrics")] "s3:PutMetricsConfiguration" Absent;
     DeleteBucketOwnershipControls "DELETE" Bucket [Query("ownershipControls")] "s3:PutBucketOwnershipControls" Served;
@@ -113,7 +114,7 @@ operations! {
     GetBucketIntelligentTieringConfiguration "GET" Bucket [Query("intelligent-tiering"), Query("id")] "s3:GetIntelligentTieringConfiguration" Absent;
     GetBucketInventoryConfiguration "GET" Bucket [Query("inventory"), Query("id")] "s3:GetInventoryConfiguration" Absent;
     GetBucketMetricsConfiguration "GET" Bucket [Query("metrics"), Query("id")] "s3:GetMetricsConfiguration" Absent;
-    CreateSession "GET" Bucket [Query("session")] "s3:CreateSession" Absent;
+    CreateSession "GET" Bucket [Query("session")] "s3express:CreateSession" Absent;
     GetBucketAbac "GET" Bucket [Query("abac")] "s3:GetBucketAbac" Absent;
     GetBucketAccelerateConfiguration "GET" Bucket [Query("accelerate")] "s3:GetAccelerateConfiguration" Fixed;
     GetBucketAcl "GET" Bucket [Query("acl")] "s3:GetBucketAcl" Served;
@@ -122,7 +123,7 @@ operations! {
     GetBucketLifecycleConfiguration "GET" Bucket [Query("lifecycle")] "s3:GetLifecycleConfiguration" Served;
     GetBucketLocation "GET" Bucket [Query("location")] "s3:GetBucketLocation" Served;
     GetBucketLogging "GET" Bucket [Query("logging")] "s3:GetBucketLogging" Fixed;
-    GetBucketMetadataConfiguration "GET" Bucket [Query("metadataConfiguration")] "s3:GetBucketMetadataConfiguration" Absent;
+    GetBucketMetadataConfiguration "GET" Bucket [Query("metadataConfiguration")] "s3:GetBucketMetadataTableConfiguration" Absent;
     GetBucketMetadataTableConfiguration "GET" Bucket [Query("metadataTable")] "s3:GetBucketMetadataTableConfiguration" Absent;
     GetBucketNotificationConfiguration "GET" Bucket [Query("notification")] "s3:GetBucketNotification" Served;
     GetBucketOwnershipControls "GET" Bucket [Query("ownershipControls")] "s3:GetBucketOwnershipControls" Served;
@@ -144,7 +145,7 @@ operations! {
     ListObjectsV2 "GET" Bucket [Value("list-type", "2")] "s3:ListBucket" Served;
     ListObjects "GET" Bucket [] "s3:ListBucket" Served;
     HeadBucket "HEAD" Bucket [] "s3:ListBucket" Served;
-    CreateBucketMetadataConfiguration "POST" Bucket [Query("metadataConfiguration")] "s3:CreateBucketMetadataConfiguration" Absent;
+    CreateBucketMetadataConfiguration "POST" Bucket [Query("metadataConfiguration")] "s3:CreateBucketMetadataTableConfiguration" Absent;
     CreateBucketMetadataTableConfiguration "POST" Bucket [Query("metadataTable")] "s3:CreateBucketMetadataTableConfiguration" Absent;
     DeleteObjects "POST" Bucket [Query("delete")] "s3:DeleteObject" Served;
     PostObject "POST" Bucket [] "s3:PutObject" Served;

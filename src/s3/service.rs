@@ -1,22 +1,24 @@
 //! The path of a request: understood, routed, authenticated, allowed, carried out, answered.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::auth::directory::{Directory, Identities};
+use crate::auth::policy::action::Action;
 use crate::auth::principal::Accounts as _;
-use crate::auth::{self, Keys, SigningKeys};
+use crate::auth::{self, SigningKeys};
 use crate::crypt::MasterKey;
 use crate::engine::{Bucket, Engine, Lookup};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{Host, TimestampMs};
 use crate::net::{Body, Refusal, Service};
 use crate::s3::access::Authorized;
-use crate::s3::accounts::OwnAccount;
+use crate::s3::accounts::{KnownAccounts, Owner};
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::{CopySource, Source};
 use crate::s3::encryption::Vault;
@@ -30,6 +32,8 @@ use crate::s3::route::{Level, Operation, Support, route};
 use crate::s3::settings::{BucketSettings, ObjectLock, SettingsCache};
 use crate::s3::unsupported;
 use crate::s3::version;
+
+const GET_OBJECT: Action = Action::named("s3:GetObject");
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -84,7 +88,7 @@ impl Default for Settings {
 pub struct S3Service<H: Host> {
     engine: Engine<H>,
     settings: Settings,
-    keys: Rc<dyn Keys>,
+    identities: Rc<dyn Identities>,
     master: Option<Arc<MasterKey>>,
     signing_keys: SigningKeys,
     bucket_settings: SettingsCache,
@@ -93,7 +97,7 @@ pub struct S3Service<H: Host> {
 }
 
 impl<H: Host> S3Service<H> {
-    pub fn new(engine: Engine<H>, settings: Settings, keys: Rc<dyn Keys>) -> Self {
+    pub fn new(engine: Engine<H>, settings: Settings, identities: Rc<dyn Identities>) -> Self {
         let mut seed = [0; 56];
         engine.host().random(&mut seed);
         let (first, rest) = seed.split_at(8);
@@ -102,7 +106,7 @@ impl<H: Host> S3Service<H> {
         Self {
             engine,
             settings,
-            keys,
+            identities,
             master: None,
             signing_keys: SigningKeys::new(),
             bucket_settings: SettingsCache::default(),
@@ -135,21 +139,23 @@ impl<H: Host> S3Service<H> {
     }
 
     /// What a request is authenticated with; `virtual_bucket` is the bucket that its host names.
-    pub fn context<'a>(&'a self, virtual_bucket: Option<&'a str>) -> auth::Context<'a> {
+    pub fn context<'a>(
+        &'a self,
+        directory: &'a Directory,
+        virtual_bucket: Option<&'a str>,
+    ) -> auth::Context<'a> {
         auth::Context {
             region: &self.settings.region,
             now: self.engine.host().now(),
-            keys: &*self.keys,
+            keys: directory,
             signing_keys: &self.signing_keys,
             virtual_bucket,
         }
     }
 
-    /// The bucket that a request names, if it exists and belongs to whom the request expects.
-    pub fn bucket(&self, request: &Request) -> Result<Rc<Bucket>, S3Error> {
-        let bucket = self.bucket_named(&request.bucket)?;
-        self.check_owner(request, "x-amz-expected-bucket-owner")?;
-        Ok(bucket)
+    /// The bucket that a request is allowed to use.
+    pub fn bucket(&self, request: &Authorized) -> Result<Rc<Bucket>, S3Error> {
+        request.bucket().cloned()
     }
 
     /// A bucket by name: that of a copy's source.
@@ -169,14 +175,28 @@ impl<H: Host> S3Service<H> {
     }
 
     /// The accounts that documents and headers may name.
-    pub fn accounts(&self) -> OwnAccount<'_> {
-        OwnAccount(&self.settings)
+    pub fn accounts(&self) -> KnownAccounts {
+        KnownAccounts(self.directory())
+    }
+
+    /// Who there is, now.
+    pub fn directory(&self) -> Rc<Directory> {
+        self.identities.directory()
+    }
+
+    /// Id of the account that owns a bucket.
+    pub fn owner_account<'a>(&'a self, settings: &'a BucketSettings) -> &'a str {
+        settings.owner().unwrap_or(&self.settings.account_id)
+    }
+
+    /// Who owns a bucket, as listings show it.
+    pub fn owner(&self, bucket: &Rc<Bucket>) -> Owner {
+        self.accounts().owner(self.owner_account(&self.bucket_settings(bucket)))
     }
 
     /// Canonical id of a bucket's owner.
     pub fn owner_id(&self, settings: &BucketSettings) -> String {
-        let named = settings.owner().and_then(|account| self.accounts().canonical_id(account));
-        named.unwrap_or_else(|| self.settings.owner_id.clone())
+        self.directory().canonical_id(self.owner_account(settings)).unwrap_or_default()
     }
 
     /// How versions of a bucket's objects are locked; `None` if they cannot be.
@@ -185,11 +205,14 @@ impl<H: Host> S3Service<H> {
     }
 
     /// Refuses a request that expects the bucket of another account.
-    pub fn check_owner(&self, request: &Request, header: &str) -> Result<(), S3Error> {
+    pub fn check_owner(
+        &self,
+        request: &Request,
+        header: &str,
+        settings: &BucketSettings,
+    ) -> Result<(), S3Error> {
         match request.header(header)? {
-            Some(owner) if owner != self.settings.account_id && owner != self.settings.owner_id => {
-                Err(Code::AccessDenied.into())
-            }
+            Some(expected) if expected != self.owner_account(settings) => Err(Code::AccessDenied.into()),
             _ => Ok(()),
         }
     }
@@ -197,16 +220,23 @@ impl<H: Host> S3Service<H> {
     /// The object that a copy reads, once its conditions hold.
     pub async fn copy_source(&self, request: &Authorized) -> Result<Source<H>, S3Error> {
         let source = CopySource::of(request)?;
-        request.check_copy_source(&source.bucket, &source.key)?;
         let bucket = self.bucket_named(&source.bucket)?;
-        self.check_owner(request, "x-amz-source-expected-bucket-owner")?;
+        self.check_owner(request, "x-amz-source-expected-bucket-owner", &self.bucket_settings(&bucket))?;
+        let seen = request.check(self, GET_OBJECT, &bucket, &source.key, source.version).await?;
         let lookup = self.engine.get(bucket.id, source.key.as_bytes(), source.version).await?;
         if let (Lookup::DeleteMarker { .. }, Some(_)) = (&lookup, source.version) {
             return Err(S3Error::invalid_request(
                 "The source of a copy request may not specifically refer to a delete marker by version id.",
             ));
         }
-        let object = version::found(lookup, source.version, &source.key)?;
+        let object = match version::found(lookup, source.version, &source.key) {
+            Err(error) if error.tells_missing() => {
+                request.check_missing(self, &bucket).await?;
+                return Err(error);
+            }
+            found => found?,
+        };
+        seen.check(&object)?;
         let conditions = Preconditions::of_copy_source(request);
         match conditions.judge(&object.attributes.etag, object.modified()) {
             Verdict::Failed(header) => Err(S3Error::precondition_failed(header)),
@@ -217,23 +247,30 @@ impl<H: Host> S3Service<H> {
         }
     }
 
-    async fn answer<I: Incoming>(&self, head: Head, body: &mut I) -> Result<Response, S3Error> {
-        let request = Request::new(head, &self.settings.domains)?;
+    async fn answer<I: Incoming>(&self, head: Head, body: &mut I, peer: IpAddr) -> Result<Response, S3Error> {
+        let mut request = Request::new(head, &self.settings.domains)?;
+        request.peer = peer;
         if request.head.method == "OPTIONS" {
             return op::bucket_cors::preflight(self, &request);
         }
         if op::post_object::is_form(&request) {
             return op::post_object::run(self, request, body).await;
         }
+        let directory = self.directory();
         let virtual_bucket = request.is_virtual_hosted.then_some(request.bucket.as_str());
-        let authentication = auth::authenticate(&request.head, &self.context(virtual_bucket))?;
+        let context = self.context(&directory, virtual_bucket);
+        let authentication = auth::authenticate(&request.head, &context)?;
         let operation = route(&request)?;
-        let request = Authorized::new(request, operation, authentication)?;
+        let request = self.authorize(request, operation, authentication, body).await?;
         if operation.row().support == Support::Absent {
             return Err(S3Error::not_implemented(operation.name()));
         }
         unsupported::check(&request)?;
-        self.run(request, body).await
+        let hides_missing = request.hides_missing();
+        match self.run(request, body).await {
+            Err(error) if hides_missing && error.tells_missing() => Err(Code::AccessDenied.into()),
+            answer => answer,
+        }
     }
 
     /// Carries out what is allowed.
@@ -333,13 +370,13 @@ impl<H: Host> S3Service<H> {
     }
 
     /// Answers a request whatever becomes of it.
-    pub(super) async fn respond<I: Incoming>(&self, head: Head, body: &mut I) -> Response {
+    pub(super) async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: IpAddr) -> Response {
         let request_id = self.request_id();
         let is_head = head.method == "HEAD";
         let path = head.path.clone();
         let cross_origin =
             head.header("origin").is_some_and(|_| head.method != "OPTIONS").then(|| head.clone());
-        let mut response = match self.answer(head, body).await {
+        let mut response = match self.answer(head, body, peer).await {
             Ok(response) => response,
             Err(error) => {
                 if error.code.status() >= 500 && error.code != Code::NotImplemented {
@@ -361,8 +398,8 @@ impl<H: Host> S3Service<H> {
 }
 
 impl<H: Host> Service for S3Service<H> {
-    async fn call(&self, head: Head, body: &mut Body, _peer: SocketAddr) -> Response {
-        self.respond(head, body).await
+    async fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> Response {
+        self.respond(head, body, peer.ip()).await
     }
 
     fn refuse(&self, refusal: Refusal) -> Response {

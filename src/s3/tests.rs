@@ -1,12 +1,14 @@
 //! Operations on a simulated node of one core: what is asked over the protocol, through the engine, to the
 //! simulated drive and back after its power went.
 
+mod access;
 mod checksums;
 mod encryption;
 mod forms;
 mod harness;
 mod locks;
 mod objects;
+mod people;
 mod settings;
 mod tags;
 mod version_history;
@@ -20,13 +22,14 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use crate::auth::{Authentication, Identity, Keys, PayloadPromise};
+use people::People;
+
+use crate::auth::{Authentication, Identity, PayloadPromise};
 use crate::engine::{Engine, Mesh, Message, Options, Reply, prepare};
 use crate::http::{Response, ResponseBody};
 use crate::io::Buffer;
 use crate::io::sim::{SimHost, Simulation};
 use crate::net::BodyError;
-use crate::s3::access::Authorized;
 use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::request::Request;
@@ -48,14 +51,6 @@ impl Mesh for Alone {
 
     fn call(&self, _to: usize, _message: Message) -> Pin<Box<dyn Future<Output = Reply>>> {
         Box::pin(async { Reply::stopping() })
-    }
-}
-
-struct NoKeys;
-
-impl Keys for NoKeys {
-    fn secret(&self, _access_key_id: &str) -> Option<String> {
-        None
     }
 }
 
@@ -93,7 +88,7 @@ async fn start(host: SimHost) -> S3Service<SimHost> {
     let shared = prepare(&host, 1).await.expect("the drives are ours");
     let engine = Engine::new(host, Rc::new(Alone), shared, options());
     engine.recover().await.expect("the log is whole");
-    S3Service::new(engine, Settings::default(), Rc::new(NoKeys))
+    S3Service::new(engine, Settings::default(), People::new(&Settings::default()))
 }
 
 /// Carries out a request of somebody who may do everything.
@@ -110,8 +105,9 @@ async fn send(
     let operation = route(&request)?;
     let identity = Identity::AccessKey { id: "root".to_owned() };
     let authentication = Authentication { identity, payload: PayloadPromise::Unsigned };
-    let request = Authorized::new(request, operation, authentication)?;
-    service.run(request, &mut Bytes(body)).await
+    let mut body = Bytes(body);
+    let request = service.authorize(request, operation, authentication, &mut body).await?;
+    service.run(request, &mut body).await
 }
 
 /// As [`send`], for requests that must succeed; gives the body.

@@ -85,6 +85,7 @@ const ACTIONS: &[(Scope, &[&str])] = &[
             "s3:UpdateBucketMetadataAnnotationTableConfiguration",
             "s3:UpdateBucketMetadataInventoryTableConfiguration",
             "s3:UpdateBucketMetadataJournalTableConfiguration",
+            "s3express:CreateSession",
         ],
     ),
     (

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::auth::sign::{Credentials, sign_v4};
-use crate::auth::{self, Authentication, Identity, Keys, SigningKeys};
+use crate::auth::{self, Keys, SigningKeys};
 use crate::base::limits::BLOCK_BYTES;
 use crate::http::Head;
 use crate::io::sim::Simulation;
@@ -195,10 +195,8 @@ fn a_trailer_must_bring_the_checksum_it_announces_and_no_other() {
 fn a_document_is_bounded_and_may_need_a_digest() {
     let document = |headers: &[(&str, &str)], digest| {
         let payload = PayloadPromise::Unsigned;
-        let identity = Identity::AccessKey { id: "root".to_owned() };
         let request = Request::for_test("POST", "/b?delete", headers);
-        let authentication = Authentication { identity, payload };
-        let mut request = Authorized::new(request, Operation::DeleteObjects, authentication).unwrap();
+        let mut request = Authorized::for_test(request, Operation::DeleteObjects, payload);
         let mut body = Pieces::new("<Delete/>");
         let simulation = Simulation::new(1);
         let host = simulation.host_with_arena(1, 0);

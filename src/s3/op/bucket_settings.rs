@@ -4,10 +4,10 @@
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::accounts::Owner;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::listing;
 use crate::s3::route::Operation;
-use crate::s3::service::{S3Service, Settings};
+use crate::s3::service::S3Service;
 use crate::s3::xml::XmlWriter;
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
@@ -30,14 +30,14 @@ fn answer(operation: Operation) -> Result<XmlWriter, S3Error> {
 }
 
 /// The owner may do everything, others nothing: of objects, while they have no ACLs of their own.
-pub fn acl(settings: &Settings) -> XmlWriter {
+pub fn acl(owner: &Owner) -> XmlWriter {
     let mut xml = XmlWriter::document("AccessControlPolicy");
-    listing::owner(&mut xml, "Owner", settings);
+    owner.write(&mut xml, "Owner");
     xml.open("AccessControlList");
     xml.open("Grant");
     xml.open_typed("Grantee", "CanonicalUser");
-    xml.text("ID", &settings.owner_id);
-    xml.text("DisplayName", &settings.owner_name);
+    xml.text("ID", &owner.id);
+    xml.text("DisplayName", &owner.name);
     xml.close();
     xml.text("Permission", "FULL_CONTROL");
     xml

@@ -35,23 +35,25 @@ pub async fn run<H: Host, I: Incoming>(
     let host = service.engine().host();
     let document = body::receive_document(host, &mut request, body, DocumentDigest::Optional).await?;
     let tags = check_configuration(&document, &service.settings().region)?;
-    let (owner, owner_id) = (&service.settings().account_id, &service.settings().owner_id);
-    let acl = acl::of_headers(&request, AclOwner { id: owner_id, bucket_owner: None }, &service.accounts())?;
+    // Nobody unsigned gets here.
+    let owner = request.principal().ok_or(Code::AccessDenied)?;
+    let acl_owner = AclOwner { id: &owner.canonical_id, bucket_owner: None };
+    let acl = acl::of_headers(&request, acl_owner, &service.accounts())?;
     let mut wish = Wish::read(&request, service.settings().new_buckets)?;
     if let Some(bucket) = service.engine().bucket(&name) {
-        return again(service, &bucket, acl).await;
+        return again(service, &bucket, &owner.account_id, acl).await;
     }
     if let Some(acl) = acl.filter(|acl| !acl.is_private()) {
         wish.grant(&acl)?;
     }
-    wish.set(OWNER, owner.clone().into_bytes());
+    wish.set(OWNER, owner.account_id.clone().into_bytes());
     if let Some(tags) = tags {
         wish.set(BucketTags::NAME, BucketTags(tags).render());
     }
     match service.engine().create_bucket(&name, wish.versioning, wish.settings).await {
         Ok(_) => Ok(made(&name)),
         Err(EngineError::BucketExists) => match service.engine().bucket(&name) {
-            Some(bucket) => again(service, &bucket, None).await,
+            Some(bucket) => again(service, &bucket, &owner.account_id, None).await,
             None => Err(Code::OperationAborted.into()),
         },
         Err(error) => Err(error.into()),
@@ -67,11 +69,11 @@ fn made(name: &str) -> Response {
 async fn again<H: Host>(
     service: &S3Service<H>,
     bucket: &Rc<Bucket>,
+    account: &str,
     acl: Option<Acl>,
 ) -> Result<Response, S3Error> {
     let settings = service.bucket_settings(bucket);
-    let own = &service.settings().account_id;
-    if settings.owner().is_some_and(|owner| owner != own) {
+    if service.owner_account(&settings) != account {
         return Err(S3Error::new(Code::BucketAlreadyExists).with_field("BucketName", &bucket.name));
     }
     if service.settings().region != REGION_FORGIVING {

@@ -1,10 +1,14 @@
 //! DeleteObjects: up to a thousand keys and versions in one request, each with a result of its own.
 
+use std::rc::Rc;
+
+use crate::auth::policy::action::Action;
 use crate::base::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
-use crate::engine::{Condition, Deleted, Deletion, EngineError};
+use crate::engine::{Bucket, Condition, Deleted, Deletion, EngineError};
 use crate::http::{Response, date};
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::access::action::BYPASS_GOVERNANCE;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::lock;
@@ -13,6 +17,8 @@ use crate::s3::precondition;
 use crate::s3::service::S3Service;
 use crate::s3::version;
 use crate::s3::xml::{self, Element, XmlWriter};
+
+const DELETE_OBJECT: Action = Action::named("s3:DeleteObject");
 
 pub async fn run<H: Host, I: Incoming>(
     service: &S3Service<H>,
@@ -26,7 +32,10 @@ pub async fn run<H: Host, I: Incoming>(
         return Err(Code::MissingRequestBodyError.into());
     }
     let bypass_governance = lock::wants_bypass(&request);
-    let order = Order::parse(&document, bypass_governance)?;
+    let mut order = Order::parse(&document, bypass_governance)?;
+    for entry in &mut order.entries {
+        entry.authorize(service, &request, &bucket).await;
+    }
     let deletable = order.entries.iter().filter_map(|entry| {
         let deletion = entry.deletion.as_ref().ok()?;
         Some((entry.key.as_bytes().to_vec(), deletion.clone()))
@@ -97,6 +106,24 @@ impl Entry {
             Err(error) => Err(error),
         };
         Ok(Self { key: key.to_owned(), version, deletion })
+    }
+
+    /// Refuses it if the sender may not delete it.
+    async fn authorize<H: Host>(
+        &mut self,
+        service: &S3Service<H>,
+        request: &Authorized,
+        bucket: &Rc<Bucket>,
+    ) {
+        let Ok(deletion) = &self.deletion else { return };
+        let version = deletion.version;
+        let mut allowed = request.check(service, DELETE_OBJECT, bucket, &self.key, version).await;
+        if allowed.is_ok() && deletion.bypass_governance {
+            allowed = request.check(service, BYPASS_GOVERNANCE, bucket, &self.key, version).await;
+        }
+        if let Err(error) = allowed {
+            self.deletion = Err(error);
+        }
     }
 
     fn judge(

@@ -6,10 +6,11 @@ use crate::engine::Bucket;
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::listing;
 use crate::s3::request::Request;
-use crate::s3::service::{S3Service, Settings};
+use crate::s3::service::S3Service;
 use crate::s3::xml::{self, XmlWriter};
 
 /// AWS, ListBuckets: `max-buckets` is 1 to 10,000.
@@ -17,7 +18,12 @@ const BUCKETS_MAX: usize = 10_000;
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let query = Query::read(&request)?;
-    Ok(super::document(query.answer(&service.engine().buckets(), service.settings())))
+    // Nobody unsigned gets here.
+    let account = request.principal().map(|principal| principal.account_id.as_str()).unwrap_or_default();
+    let mut buckets = service.engine().buckets();
+    buckets.retain(|bucket| service.owner_account(&service.bucket_settings(bucket)) == account);
+    let owner = service.accounts().owner(account);
+    Ok(super::document(query.answer(&buckets, &owner, &service.settings().region)))
 }
 
 /// What is asked for.
@@ -53,8 +59,8 @@ impl Query {
     }
 
     /// `buckets` are in order of name.
-    fn answer(&self, buckets: &[Rc<Bucket>], settings: &Settings) -> XmlWriter {
-        let is_here = self.region.as_ref().is_none_or(|region| *region == settings.region);
+    fn answer(&self, buckets: &[Rc<Bucket>], owner: &Owner, here: &str) -> XmlWriter {
+        let is_here = self.region.as_ref().is_none_or(|region| region == here);
         let prefix = self.prefix.as_deref().unwrap_or_default();
         let mut wanted = buckets
             .iter()
@@ -62,14 +68,14 @@ impl Query {
         let page: Vec<_> = wanted.by_ref().take(self.count_max).collect();
 
         let mut xml = XmlWriter::document("ListAllMyBucketsResult");
-        listing::owner(&mut xml, "Owner", settings);
+        owner.write(&mut xml, "Owner");
         xml.open("Buckets");
         for bucket in &page {
             xml.open("Bucket");
             xml.text("Name", &bucket.name);
             xml.text("CreationDate", &xml::timestamp(bucket.created));
             if self.is_paged {
-                xml.text("BucketRegion", &settings.region);
+                xml.text("BucketRegion", here);
             }
             xml.close();
         }
@@ -105,7 +111,9 @@ mod tests {
 
     fn list(target: &str, names: &[&str]) -> Element {
         let query = Query::read(&Request::for_test("GET", target, &[])).unwrap();
-        let document = query.answer(&buckets(names), &Settings::default()).finish();
+        let document = query
+            .answer(&buckets(names), &Owner { id: "id".to_owned(), name: "root".to_owned() }, "us-east-1")
+            .finish();
         xml::parse(&document, "ListAllMyBucketsResult").unwrap()
     }
 

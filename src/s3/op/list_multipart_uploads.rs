@@ -4,11 +4,12 @@ use crate::engine::{Upload, UploadId, UploadPage, UploadQuery};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::listing::{self, Filter};
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
-use crate::s3::service::{S3Service, Settings};
+use crate::s3::service::S3Service;
 use crate::s3::xml::{self, XmlWriter};
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
@@ -19,7 +20,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     } else {
         UploadPage::default()
     };
-    Ok(super::document(query.answer(&bucket.name, &page, service.settings())))
+    Ok(super::document(query.answer(&bucket.name, &page, &service.owner(&bucket))))
 }
 
 struct Query {
@@ -58,7 +59,7 @@ impl Query {
         }
     }
 
-    fn answer(&self, bucket: &str, page: &UploadPage, settings: &Settings) -> XmlWriter {
+    fn answer(&self, bucket: &str, page: &UploadPage, owner: &Owner) -> XmlWriter {
         let id_text = |id: Option<UploadId>| id.map(|id| multipart::upload_id_text(&id)).unwrap_or_default();
         let mut xml = XmlWriter::document("ListMultipartUploadsResult");
         xml.text("Bucket", bucket);
@@ -76,18 +77,18 @@ impl Query {
         xml.value("MaxUploads", self.filter.keys_max);
         xml.value("IsTruncated", page.truncated);
         for upload in &page.uploads {
-            self.write_upload(&mut xml, upload, settings);
+            self.write_upload(&mut xml, upload, owner);
         }
         self.filter.write_common_prefixes(&mut xml, &page.common_prefixes);
         xml
     }
 
-    fn write_upload(&self, xml: &mut XmlWriter, upload: &Upload, settings: &Settings) {
+    fn write_upload(&self, xml: &mut XmlWriter, upload: &Upload, owner: &Owner) {
         xml.open("Upload");
         self.filter.write_key(xml, "Key", &upload.key);
         xml.text("UploadId", &multipart::upload_id_text(&upload.id));
-        listing::owner(xml, "Initiator", settings);
-        listing::owner(xml, "Owner", settings);
+        owner.write(xml, "Initiator");
+        owner.write(xml, "Owner");
         xml.text("StorageClass", "STANDARD");
         xml.text("Initiated", &xml::timestamp(upload.initiated));
         let checksum = UploadChecksum::load(&upload.headers);
@@ -120,7 +121,7 @@ mod tests {
             next_key: key,
             next_upload: Some([1; 16]),
         };
-        let document = query.answer("b", &page, &Settings::default()).finish();
+        let document = query.answer("b", &page, &Owner::default()).finish();
         let result = xml::parse(&document, "ListMultipartUploadsResult").unwrap();
         assert_eq!(result.child_text("MaxUploads"), Some("1"));
         assert_eq!(result.child_text("NextKeyMarker"), Some("k%201"));

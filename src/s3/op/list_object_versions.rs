@@ -5,10 +5,11 @@ use crate::engine::{ListedVersion, VersionId, VersionPage, VersionQuery};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::listing::{self, Filter};
 use crate::s3::request::Request;
-use crate::s3::service::{S3Service, Settings};
+use crate::s3::service::S3Service;
 use crate::s3::version;
 use crate::s3::xml::XmlWriter;
 
@@ -20,7 +21,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         0 => VersionPage::default(),
         _ => service.engine().list_versions(bucket.id, position.query(&filter)).await?,
     };
-    Ok(super::document(answer(&bucket.name, &filter, &position, &page, service.settings())))
+    Ok(super::document(answer(&bucket.name, &filter, &position, &page, &service.owner(&bucket))))
 }
 
 /// Where the page begins: after this key, or after this version of it.
@@ -59,7 +60,7 @@ fn answer(
     filter: &Filter,
     position: &Position,
     page: &VersionPage,
-    settings: &Settings,
+    owner: &Owner,
 ) -> XmlWriter {
     let mut xml = XmlWriter::document("ListVersionsResult");
     xml.text("Name", bucket);
@@ -75,13 +76,13 @@ fn answer(
     filter.write_echo(&mut xml);
     xml.value("IsTruncated", page.truncated);
     for version in &page.versions {
-        write_version(&mut xml, filter, version, settings);
+        write_version(&mut xml, filter, version, owner);
     }
     filter.write_common_prefixes(&mut xml, &page.common_prefixes);
     xml
 }
 
-fn write_version(xml: &mut XmlWriter, filter: &Filter, version: &ListedVersion, settings: &Settings) {
+fn write_version(xml: &mut XmlWriter, filter: &Filter, version: &ListedVersion, owner: &Owner) {
     xml.open(if version.is_delete_marker { "DeleteMarker" } else { "Version" });
     filter.write_key(xml, "Key", &version.key);
     xml.text("VersionId", &version::text(version.version));
@@ -90,7 +91,7 @@ fn write_version(xml: &mut XmlWriter, filter: &Filter, version: &ListedVersion, 
     if !version.is_delete_marker {
         listing::write_content(xml, &version.etag, version.checksum, version.bytes);
     }
-    listing::owner(xml, "Owner", settings);
+    owner.write(xml, "Owner");
     if !version.is_delete_marker {
         xml.text("StorageClass", "STANDARD");
     }
@@ -130,7 +131,14 @@ mod tests {
         let request = Request::for_test("GET", target, &[]);
         let filter = Filter::read(&request).unwrap();
         let position = Position::read(&request).unwrap();
-        let document = answer("bucket", &filter, &position, &page, &Settings::default()).finish();
+        let document = answer(
+            "bucket",
+            &filter,
+            &position,
+            &page,
+            &Owner { id: "id".to_owned(), name: "root".to_owned() },
+        )
+        .finish();
         let result = xml::parse(&document, "ListVersionsResult").unwrap();
         assert_eq!(result.child_text("KeyMarker"), Some("a"));
         assert_eq!(result.child_text("VersionIdMarker"), Some("null"));

@@ -4,9 +4,10 @@ use crate::engine::ListPage;
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::listing::Filter;
-use crate::s3::service::{S3Service, Settings};
+use crate::s3::service::S3Service;
 use crate::s3::xml::XmlWriter;
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
@@ -17,11 +18,11 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         Some(query) => service.engine().list(bucket.id, query).await?,
         None => ListPage::default(),
     };
-    Ok(super::document(answer(&bucket.name, &filter, marker, &page, service.settings())))
+    Ok(super::document(answer(&bucket.name, &filter, marker, &page, &service.owner(&bucket))))
 }
 
 /// `NextMarker` is given only with a delimiter, as AWS does: without one the last key is the next marker.
-fn answer(bucket: &str, filter: &Filter, marker: &str, page: &ListPage, settings: &Settings) -> XmlWriter {
+fn answer(bucket: &str, filter: &Filter, marker: &str, page: &ListPage, owner: &Owner) -> XmlWriter {
     let mut xml = XmlWriter::document("ListBucketResult");
     xml.text("Name", bucket);
     filter.write_key(&mut xml, "Prefix", filter.prefix.as_bytes());
@@ -31,7 +32,7 @@ fn answer(bucket: &str, filter: &Filter, marker: &str, page: &ListPage, settings
     }
     filter.write_echo(&mut xml);
     xml.value("IsTruncated", page.truncated);
-    filter.write_page(&mut xml, page, Some(settings));
+    filter.write_page(&mut xml, page, Some(owner));
     xml
 }
 
@@ -48,7 +49,9 @@ mod tests {
         let request = Request::for_test("GET", target, &[]);
         let filter = Filter::read(&request).unwrap();
         let marker = request.query("marker").unwrap_or_default();
-        let document = answer("bucket", &filter, marker, page, &Settings::default()).finish();
+        let document =
+            answer("bucket", &filter, marker, page, &Owner { id: "id".to_owned(), name: "root".to_owned() })
+                .finish();
         xml::parse(&document, "ListBucketResult").unwrap()
     }
 

@@ -4,10 +4,11 @@ use crate::engine::ListPage;
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::listing::{self, Filter};
 use crate::s3::request::Request;
-use crate::s3::service::{S3Service, Settings};
+use crate::s3::service::S3Service;
 use crate::s3::xml::XmlWriter;
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
@@ -18,8 +19,8 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         Some(query) => service.engine().list(bucket.id, query).await?,
         None => ListPage::default(),
     };
-    let owner_of = (request.query("fetch-owner") == Some("true")).then(|| service.settings());
-    Ok(super::document(answer(&bucket.name, &filter, &position, &page, owner_of)))
+    let owner = (request.query("fetch-owner") == Some("true")).then(|| service.owner(&bucket));
+    Ok(super::document(answer(&bucket.name, &filter, &position, &page, owner.as_ref())))
 }
 
 /// Where the page begins.
@@ -48,7 +49,7 @@ fn answer(
     filter: &Filter,
     position: &Position,
     page: &ListPage,
-    owner_of: Option<&Settings>,
+    owner: Option<&Owner>,
 ) -> XmlWriter {
     let mut xml = XmlWriter::document("ListBucketResult");
     xml.text("Name", bucket);
@@ -65,7 +66,7 @@ fn answer(
     xml.value("KeyCount", page.objects.len() + page.common_prefixes.len());
     filter.write_echo(&mut xml);
     xml.value("IsTruncated", page.truncated);
-    filter.write_page(&mut xml, page, owner_of);
+    filter.write_page(&mut xml, page, owner);
     xml
 }
 

@@ -4,11 +4,12 @@ use crate::engine::{Part, Upload};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
+use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::listing;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
-use crate::s3::service::{S3Service, Settings};
+use crate::s3::service::S3Service;
 use crate::s3::xml::{self, XmlWriter};
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
@@ -25,7 +26,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         .map_err(|error| multipart::upload_error(error, text))?;
     let is_truncated = position.parts_max > 0 && parts.len() >= count;
     parts.truncate(position.parts_max as usize);
-    let xml = answer(&bucket.name, &upload, &parts, &position, is_truncated, service.settings());
+    let xml = answer(&bucket.name, &upload, &parts, &position, is_truncated, &service.owner(&bucket));
     Ok(super::document(xml))
 }
 
@@ -51,14 +52,14 @@ fn answer(
     parts: &[Part],
     position: &Position,
     is_truncated: bool,
-    settings: &Settings,
+    owner: &Owner,
 ) -> XmlWriter {
     let mut xml = XmlWriter::document("ListPartsResult");
     xml.text("Bucket", bucket);
     xml.text("Key", &String::from_utf8_lossy(&upload.key));
     xml.text("UploadId", &multipart::upload_id_text(&upload.id));
-    listing::owner(&mut xml, "Initiator", settings);
-    listing::owner(&mut xml, "Owner", settings);
+    owner.write(&mut xml, "Initiator");
+    owner.write(&mut xml, "Owner");
     xml.text("StorageClass", "STANDARD");
     xml.value("PartNumberMarker", position.marker);
     xml.value("NextPartNumberMarker", parts.last().map_or(0, |part| part.number));
@@ -109,7 +110,7 @@ mod tests {
         };
         let request = Request::for_test("GET", "/b/k?uploadId=x&part-number-marker=2&max-parts=1", &[]);
         let position = Position::read(&request).unwrap();
-        let document = answer("b", &upload, &[part], &position, true, &Settings::default()).finish();
+        let document = answer("b", &upload, &[part], &position, true, &Owner::default()).finish();
         let result = xml::parse(&document, "ListPartsResult").unwrap();
         assert_eq!(result.child_text("UploadId"), Some("07".repeat(16).as_str()));
         assert_eq!(result.child_text("PartNumberMarker"), Some("2"));

@@ -16,7 +16,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
     version::found(lookup, named, &request.key)?;
     match request.operation() {
-        Operation::GetObjectAcl => Ok(super::document(bucket_settings::acl(service.settings()))),
+        Operation::GetObjectAcl => Ok(super::document(bucket_settings::acl(&service.owner(&bucket)))),
         other => Err(S3Error::not_implemented(other.name())),
     }
 }

@@ -7,7 +7,6 @@ use crate::base::limits::KEY_BYTES_MAX;
 use crate::http::form::Form;
 use crate::http::{Response, percent};
 use crate::io::Host;
-use crate::s3::access::Authorized;
 use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form::{self, FormFile};
@@ -55,7 +54,7 @@ pub async fn run<H: Host, I: Incoming>(
     check_credentials(&request)?;
     let (form, mut file) = form::receive(&request.head, body).await?;
     let virtual_bucket = request.is_virtual_hosted.then_some(request.bucket.as_str());
-    let authentication = authenticate_form(&form, &service.context(virtual_bucket))?;
+    let authentication = authenticate_form(&form, &service.context(&service.directory(), virtual_bucket))?;
     request.key = key(&form)?;
     check_policy(service, &request, &form, &mut file)?;
     if form.file.is_none() {
@@ -64,7 +63,7 @@ pub async fn run<H: Host, I: Incoming>(
     }
     let after = After::of(&form);
     set_headers(&mut request, &form)?;
-    let mut request = Authorized::new(request, Operation::PostObject, authentication)?;
+    let mut request = service.authorize(request, Operation::PostObject, authentication, &mut file).await?;
     unsupported::check(&request)?;
     let stored = put_object::store(service, &mut request, &mut file).await;
     let stored = stored.map_err(|error| file.take_failure().unwrap_or(error))?;

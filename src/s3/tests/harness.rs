@@ -2,12 +2,13 @@
 //! operations.
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::people::{People, credentials};
 use super::{Alone, Bytes, Silent, options};
-use crate::auth::Keys;
 use crate::auth::sign::{Credentials, sign_v4};
 use crate::crypt::{Key, MasterKey};
 use crate::engine::{BucketChange, Engine, prepare};
@@ -21,13 +22,8 @@ use crate::s3::xml::{self, Element};
 /// The key of the node's only account.
 pub const ROOT: Credentials<'_> = Credentials { id: "root", secret: "secret", region: "us-east-1" };
 
-struct RootKey;
-
-impl Keys for RootKey {
-    fn secret(&self, access_key_id: &str) -> Option<String> {
-        (access_key_id == ROOT.id).then(|| ROOT.secret.to_owned())
-    }
-}
+/// Where requests come from.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// The node.
 pub struct Node {
@@ -82,8 +78,9 @@ impl Node {
             engine.recover().await.expect("a whole log");
             engine
         });
+        let people = People::new(&settings);
         let master = Arc::new(MasterKey::new(Key::new([42; 32])));
-        let service = S3Service::new(engine, settings, Rc::new(RootKey)).with_master_key(master);
+        let service = S3Service::new(engine, settings, people).with_master_key(master);
         Self { service, simulation }
     }
 
@@ -109,8 +106,21 @@ impl Node {
 
     /// Sends a request signed by the root key; `target` is percent-encoded.
     pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        self.send_as(ROOT.id, method, target, headers, body)
+    }
+
+    /// Sends a request signed with one of the keys of [`People`].
+    pub fn send_as(
+        &self,
+        id: &str,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
         let mut head = head(method, target, headers, body);
-        sign_v4(&mut head, ROOT, self.service.engine().host().now(), "UNSIGNED-PAYLOAD");
+        let now = self.service.engine().host().now();
+        sign_v4(&mut head, credentials(id), now, "UNSIGNED-PAYLOAD");
         self.send_head(head, body)
     }
 
@@ -168,7 +178,7 @@ impl Node {
 
     fn send_with<I: Incoming>(&self, head: Head, body: &mut I) -> Answer {
         self.simulation.block_on(async {
-            let response = self.service.respond(head, body).await;
+            let response = self.service.respond(head, body, PEER).await;
             let mut body = Vec::new();
             match response.body {
                 ResponseBody::Empty => {}
