@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::change::{Bearer, Change, KeyWish, Refusal, RefusalKind, Write};
 use super::*;
 
@@ -341,4 +343,182 @@ fn secrets_of_another_master_key_or_another_entry_are_named() {
     }
     let entries = BTreeMap::from([("identity/what/x".to_owned(), Arc::from(&b"{}"[..]))]);
     assert!(matches!(build(&entries, &open), DirectoryError::Damaged(_)));
+}
+
+/// A change, by the numbers of what it is about: few, so that changes meet.
+#[derive(Clone, Debug)]
+enum Step {
+    CreateAccount(usize),
+    DeleteAccount(usize),
+    CreateUser(usize, usize),
+    DeleteUser(usize, usize),
+    CreateGroup(usize, usize),
+    DeleteGroup(usize, usize),
+    Join(usize, usize, usize),
+    Leave(usize, usize, usize),
+    PutPolicy(usize, usize),
+    DeletePolicy(usize, usize),
+    Attach(usize, bool, usize, usize),
+    Detach(usize, bool, usize, usize),
+    CreateKey(usize, Option<usize>, usize),
+    DeleteKey(usize),
+    SetActive(usize, bool),
+    Rotate(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let n = || 0..3_usize;
+    let step = prop_oneof![
+        n().prop_map(Step::CreateAccount),
+        n().prop_map(Step::DeleteAccount),
+        (n(), n()).prop_map(|(a, u)| Step::CreateUser(a, u)),
+        (n(), n()).prop_map(|(a, u)| Step::DeleteUser(a, u)),
+        (n(), n()).prop_map(|(a, g)| Step::CreateGroup(a, g)),
+        (n(), n()).prop_map(|(a, g)| Step::DeleteGroup(a, g)),
+        (n(), n(), n()).prop_map(|(a, g, u)| Step::Join(a, g, u)),
+        (n(), n(), n()).prop_map(|(a, g, u)| Step::Leave(a, g, u)),
+        (n(), n()).prop_map(|(a, p)| Step::PutPolicy(a, p)),
+        (n(), n()).prop_map(|(a, p)| Step::DeletePolicy(a, p)),
+        (n(), any::<bool>(), n(), n()).prop_map(|(a, g, b, p)| Step::Attach(a, g, b, p)),
+        (n(), any::<bool>(), n(), n()).prop_map(|(a, g, b, p)| Step::Detach(a, g, b, p)),
+        (n(), proptest::option::of(n()), 0..6_usize).prop_map(|(a, u, k)| Step::CreateKey(a, u, k)),
+        (0..6_usize).prop_map(Step::DeleteKey),
+        (0..6_usize, any::<bool>()).prop_map(|(k, on)| Step::SetActive(k, on)),
+        (0..6_usize).prop_map(Step::Rotate),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+fn bearer(is_group: bool, name: &str) -> Bearer<'_> {
+    if is_group { Bearer::Group(name) } else { Bearer::User(name) }
+}
+
+impl World {
+    /// Takes a step, or is refused.
+    fn take(&mut self, step: &Step) -> Result<(), Refusal> {
+        let account = |number: usize| match number {
+            0 => OPERATOR.to_owned(),
+            number => {
+                let name = format!("account{number}");
+                self.directory.account_named(&name).map_or(name, |account| account.id.clone())
+            }
+        };
+        let (user, group) = (|n: &usize| format!("user{n}"), |n: &usize| format!("group{n}"));
+        let (policy, key) = (|n: &usize| format!("policy{n}"), |n: &usize| format!("key{n}"));
+        let named = |is_group: bool, n: &usize| if is_group { group(n) } else { user(n) };
+        let nothing = || Refusal::invalid("nothing to write");
+        match step {
+            Step::CreateAccount(n) => {
+                let name = format!("account{n}");
+                self.change(|c| c.create_account(&name, "")).map(drop)
+            }
+            Step::DeleteAccount(a) => {
+                let a = account(*a);
+                self.write(|c| c.delete_account(&a, 0))
+            }
+            // What the admin service has checked: the account is there.
+            Step::CreateUser(a, _) | Step::CreateGroup(a, _) | Step::PutPolicy(a, _)
+                if self.directory.account(&account(*a)).is_none() =>
+            {
+                Err(nothing())
+            }
+            Step::CreateUser(a, u) => {
+                let a = account(*a);
+                self.change(|c| c.create_user(&a, &user(u), &[], &[])).map(drop)
+            }
+            Step::DeleteUser(a, u) => {
+                let a = account(*a);
+                self.write(|c| c.delete_user(&a, &user(u)))
+            }
+            Step::CreateGroup(a, g) => {
+                let a = account(*a);
+                self.change(|c| c.create_group(&a, &group(g), &[])).map(drop)
+            }
+            Step::DeleteGroup(a, g) => {
+                let a = account(*a);
+                self.write(|c| c.delete_group(&a, &group(g)))
+            }
+            Step::Join(a, g, u) => {
+                let a = account(*a);
+                self.write(|c| c.add_member(&a, &group(g), &user(u))?.ok_or_else(nothing))
+            }
+            Step::Leave(a, g, u) => {
+                let a = account(*a);
+                self.write(|c| c.remove_member(&a, &group(g), &user(u)))
+            }
+            Step::PutPolicy(a, p) => {
+                let a = account(*a);
+                self.change(|c| c.put_policy(&a, &policy(p), DOCUMENT)).map(drop)
+            }
+            Step::DeletePolicy(a, p) => {
+                let a = account(*a);
+                self.write(|c| c.delete_policy(&a, &policy(p)))
+            }
+            Step::Attach(a, is_group, n, p) => {
+                let (a, name) = (account(*a), named(*is_group, n));
+                self.write(|c| c.attach_policy(&a, bearer(*is_group, &name), &policy(p))?.ok_or_else(nothing))
+            }
+            Step::Detach(a, is_group, n, p) => {
+                let (a, name) = (account(*a), named(*is_group, n));
+                self.write(|c| c.detach_policy(&a, bearer(*is_group, &name), &policy(p)))
+            }
+            Step::CreateKey(a, u, k) => {
+                let holder = Holder { account_id: account(*a), user: u.map(|u| user(&u)) };
+                let wish = KeyWish { id: Some(key(k)), secret: None };
+                self.change(|c| c.create_key(&holder, wish)).map(drop)
+            }
+            Step::DeleteKey(k) => self.write(|c| c.delete_key(&key(k))),
+            Step::SetActive(k, on) => self.change(|c| c.set_key_active(&key(k), *on)).map(drop),
+            Step::Rotate(k) => self.change(|c| c.rotate_key(&key(k), None)).map(drop),
+        }
+    }
+}
+
+/// All that a directory says.
+fn said(directory: &Directory) -> Vec<String> {
+    let mut said = Vec::new();
+    for account in directory.accounts() {
+        said.push(format!("{account:?}"));
+        said.extend(directory.users(&account.id).map(|user| format!("{user:?}")));
+        said.extend(directory.groups(&account.id).map(|group| format!("{group:?}")));
+        said.extend(directory.policies(&account.id).map(|policy| format!("{policy:?}")));
+        for (holder, key) in directory.account_keys(&account.id) {
+            let secret = directory.secret(&key.id);
+            let principal = directory.principal(&key.id).map(|p| (p.arn.clone(), p.policies.len()));
+            said.push(format!("{holder:?} {key:?} {secret:?} {principal:?}"));
+        }
+    }
+    said
+}
+
+proptest! {
+    #[test]
+    fn whatever_changes_the_directory_is_whole_and_is_what_a_start_would_read(steps in steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            let before = said(&world.directory);
+            if world.take(step).is_err() {
+                prop_assert_eq!(&said(&world.directory), &before);
+            }
+            let directory = &world.directory;
+            for account in directory.accounts() {
+                for user in directory.users(&account.id) {
+                    let has_policy = |name: &String| directory.policy(&account.id, name).is_some();
+                    prop_assert!(user.policies.iter().all(has_policy));
+                    prop_assert!(user.groups.iter().all(|name| directory.group(&account.id, name).is_some()));
+                    prop_assert!(user.groups.is_sorted() && user.policies.is_sorted());
+                    for key in &user.keys {
+                        let holder = directory.key(&key.id).map(|(holder, _)| holder.clone());
+                        prop_assert_eq!(holder, Some(Holder::user(&account.id, &user.name)));
+                        prop_assert_eq!(directory.principal(&key.id).is_some(), key.is_active);
+                    }
+                }
+            }
+            // Nothing hangs on an account that is gone.
+            let orphan = |(account, _): &(String, String)| directory.account(account).is_none();
+            prop_assert!(!directory.users.keys().chain(directory.groups.keys()).any(orphan));
+        }
+        let cold = Directory::build(None, &operator(), &world.entries, &open).unwrap();
+        prop_assert_eq!(said(&world.directory), said(&cold));
+    }
 }
