@@ -60,6 +60,11 @@ impl<H: Host> LiveIdentities<H> {
         self.engine.set_config(FINGERPRINT, Some(self.fingerprint().into_bytes())).await
     }
 
+    /// The key under which the node's secrets are sealed.
+    pub fn master_key(&self) -> &Arc<MasterKey> {
+        &self.master
+    }
+
     /// What tells master keys apart, in hex.
     fn fingerprint(&self) -> String {
         self.master.fingerprint().iter().map(|byte| format!("{byte:02x}")).collect()

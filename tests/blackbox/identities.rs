@@ -247,6 +247,22 @@ fn secrets_are_shown_once_and_stand_in_no_list_and_no_log() {
 }
 
 #[test]
+fn encryption_keys_are_made_listed_and_rotated() {
+    let mut node = Node::start();
+    assert_eq!(manage(&node, &["kms", "create", "team/a"]), "made encryption key team/a\n");
+    manage(&node, &["kms", "rotate", "team/a"]);
+    let before = manage_json(&node, &["kms", "list"]);
+    let key = before["keys"].as_array().unwrap().iter().find(|key| key["name"] == "team/a").unwrap();
+    assert_eq!(key["version"], 2);
+    assert!(manage(&node, &["kms", "list"]).contains("team/a"));
+    let error = refused(&node, node.credentials(), &["kms", "create", "team/a"]);
+    assert!(error.ends_with("(EntityAlreadyExists)"), "{error}");
+    node.kill();
+    node.restart(3);
+    assert_eq!(manage_json(&node, &["kms", "list"]), before);
+}
+
+#[test]
 fn the_two_listeners_have_nothing_in_common() {
     let node = Node::start();
     let mut s3 = node.client();

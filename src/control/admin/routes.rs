@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::AdminService;
 use super::call::Call;
 use super::error::AdminError;
+use super::kms;
 use super::view::{self, json_response};
 use crate::auth::directory::change::{Bearer, Change, KeyWish, Refusal, Write};
 use crate::auth::directory::{AccessKey, Holder};
@@ -73,6 +74,7 @@ pub async fn run<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer 
         (_, ["groups", ..]) => groups(service, call, &path[1..]).await,
         (_, ["policies", ..]) => policies(service, call, &path[1..]).await,
         (_, ["keys", ..]) => keys(service, call, &path[1..]).await,
+        (_, ["kms", "keys", ..]) => kms::keys(service, call, &path[2..]).await,
         _ => Err(AdminError::no_such_route()),
     }
 }

@@ -359,3 +359,31 @@ fn a_start_with_another_master_key_is_refused() {
     let error = again(2).unwrap_err();
     assert!(error.contains("another master key") && error.contains("--master-key-file"), "{error}");
 }
+
+#[test]
+fn only_the_operator_makes_and_sees_encryption_keys() {
+    let node = Node::new();
+    node.ask("POST", "accounts", &json!({ "name": "tenant" }));
+    let tenant = node.key("tenant", None);
+    assert_eq!(node.ask("POST", "kms/keys", &json!({ "name": "team/a" }))["version"], 1);
+    assert_eq!(node.ask("POST", "kms/keys/team%2Fa/rotate", &Value::Null)["version"], 2);
+    assert_eq!(node.ask("GET", "kms/keys/team%2Fa", &Value::Null)["version"], 2);
+    let keys = node.ask("GET", "kms/keys", &Value::Null);
+    let names: Vec<_> = keys["keys"].as_array().unwrap().iter().map(|key| &key["name"]).collect();
+    assert!(names.contains(&&json!("team/a")), "{names:?}");
+    for (method, target) in [("GET", "kms/keys"), ("POST", "kms/keys"), ("POST", "kms/keys/team%2Fa/rotate")]
+    {
+        let answer = node.ask_as(&tenant, method, target, &json!({ "name": "x" }));
+        assert_eq!(code(&answer), (403, "AccessDenied"), "{method} {target}");
+    }
+    for (name, status, expected) in [
+        ("team/a", 409, "EntityAlreadyExists"),
+        ("aws/own", 400, "InvalidInput"),
+        ("a b", 400, "InvalidInput"),
+    ] {
+        let body = json!({ "name": name }).to_string();
+        let answer = node.ask_with(ROOT, "POST", "kms/keys", body.as_bytes());
+        assert_eq!(code(&answer), (status, expected), "{name}");
+    }
+    assert_eq!(code(&node.ask_with(ROOT, "POST", "kms/keys/none/rotate", b"")), (404, "NoSuchEntity"));
+}

@@ -10,7 +10,8 @@ pub fn json_response(status: u16, value: &Value) -> Response {
     Response::new(status).with_header("Content-Type", "application/json").with_body(value.to_string())
 }
 
-fn moment(time: TimestampMs) -> Value {
+/// A moment as ISO 8601; null if it is not known.
+pub fn moment(time: TimestampMs) -> Value {
     if time == 0 { Value::Null } else { json!(date::iso8601(time)) }
 }
 

@@ -38,6 +38,8 @@ pub enum Manage {
     /// Access keys of users and of account roots
     #[command(after_help = KEY_EXAMPLES)]
     Key(Area<KeyCommand>),
+    /// Keys that objects are encrypted under (SSE-KMS); for the node's operator
+    Kms(Area<KmsCommand>),
     /// Shows whose credentials are in use
     Whoami(Options),
 }
@@ -192,6 +194,16 @@ pub enum KeyCommand {
     },
 }
 
+#[derive(Subcommand, Debug)]
+pub enum KmsCommand {
+    /// Makes an encryption key, which requests name as x-amz-server-side-encryption-aws-kms-key-id
+    Create { name: String },
+    /// Lists the encryption keys, the node's own among them
+    List,
+    /// Gives a key a new version for what is written from now on; older objects stay readable
+    Rotate { name: String },
+}
+
 /// Where a secret comes from that clients use already.
 #[derive(Args, Debug)]
 #[group(multiple = false)]
@@ -244,6 +256,7 @@ impl Manage {
             Self::Group(area) => (area.options, group(area.command)),
             Self::Policy(area) => (area.options, policy(area.command)?),
             Self::Key(area) => (area.options, key(area.command, environment)?),
+            Self::Kms(area) => (area.options, kms(area.command)),
             Self::Whoami(options) => (options, Request::new("GET", "whoami", show::whoami)),
         };
         let client = Client::new(
@@ -389,6 +402,20 @@ fn key(command: KeyCommand, environment: Environment<'_>) -> Result<Request, Str
             Request::new("POST", path(&["keys", &id, "rotate"]), show::new_key).with(&body)
         }
     })
+}
+
+fn kms(command: KmsCommand) -> Request {
+    match command {
+        KmsCommand::Create { name } => {
+            let done = format!("made encryption key {name}\n");
+            Request::new("POST", "kms/keys", move |_| done.clone()).with(&json!({ "name": name }))
+        }
+        KmsCommand::List => Request::new("GET", "kms/keys", show::kms_keys),
+        KmsCommand::Rotate { name } => {
+            let done = format!("rotated encryption key {name}");
+            Request::silent("POST", path(&["kms", "keys", &name, "rotate"]), done)
+        }
+    }
 }
 
 /// A path of encoded segments.

@@ -101,6 +101,12 @@ pub fn keys(answer: &Value) -> String {
     })
 }
 
+pub fn kms_keys(answer: &Value) -> String {
+    table(&["NAME", "VERSION", "CREATED", "ROTATED"], rows(answer, "keys"), |key| {
+        vec![text(key, "name"), text(key, "version"), date(key, "created"), date(key, "rotated")]
+    })
+}
+
 /// A word for a shell: quoted where it must be.
 fn quoted(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+/=@%:,".contains(&byte);
