@@ -16,6 +16,7 @@ use crate::s3::body::{self, Incoming, Received};
 use crate::s3::claims::too_large;
 use crate::s3::encryption;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::expiration::{self, Current};
 use crate::s3::op::copy_object::kept_checksum;
 use crate::s3::op::put_object::{self, Stored};
 use crate::s3::precondition;
@@ -53,7 +54,7 @@ pub async fn run<H: Host, I: Incoming>(
     if bytes > OBJECT_BYTES_MAX {
         return Err(too_large(bytes, OBJECT_BYTES_MAX));
     }
-    let stored = base.extended(&received)?;
+    let mut stored = base.extended(&received)?;
     let attributes = Attributes {
         etag: stored.etag,
         checksum: stored.checksum.clone(),
@@ -63,7 +64,9 @@ pub async fn run<H: Host, I: Incoming>(
     let payload = object.followed_by(received.payload).await?;
     let same = Condition { sequence: Some(object.sequence), ..Condition::default() };
     let put = service.engine().put(bucket.id, request.key.as_bytes(), payload, attributes, same).await;
-    put.map_err(conflict)?;
+    let modified = put.map_err(conflict)?.modified;
+    let current = Current { key: &request.key, bytes, headers: &object.attributes.headers, modified };
+    stored.expiration = expiration::of_object(service, &bucket, current);
     Ok(stored.describe(Response::new(200)).with_header("x-amz-object-size", bytes.to_string()))
 }
 
@@ -160,6 +163,7 @@ impl Base {
             }
             _ => None,
         };
-        Ok(Stored { etag, checksum, bytes: received.bytes, version: None, encryption: None })
+        let bytes = received.bytes;
+        Ok(Stored { etag, checksum, bytes, version: None, encryption: None, expiration: None })
     }
 }

@@ -13,6 +13,7 @@ pub mod completion;
 pub mod copy_source;
 pub mod encryption;
 pub mod error;
+pub mod expiration;
 pub mod form;
 mod from;
 pub mod listing;

@@ -11,6 +11,7 @@ use crate::io::{Host, TimestampMs};
 use crate::s3::access::Authorized;
 use crate::s3::encryption::{Answer, Opened, requests};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::expiration::{self, Current};
 use crate::s3::metadata;
 use crate::s3::multipart::{checksum_text, part_number};
 use crate::s3::precondition::{Preconditions, Verdict};
@@ -26,6 +27,8 @@ pub struct Reading<H: Host> {
     /// What it takes to read it.
     pub opened: Opened,
     pub selection: Selection,
+    /// Value of `x-amz-expiration`; of the current version only.
+    expiration: Option<String>,
 }
 
 /// What a read of an object came to.
@@ -70,7 +73,15 @@ pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> R
     let shape = Shape { bytes: object.bytes, modified: object.modified(), parts: &object.parts };
     let etag = object.attributes.etag.to_string();
     let selection = select(request, &shape, &etag)?;
-    Ok(Outcome::Proceed(Reading { object, version, opened, selection }))
+    let expiration = match named {
+        None => {
+            let (bytes, headers, modified) = (object.bytes, &object.attributes.headers, object.modified());
+            let current = Current { key: &request.key, bytes, headers, modified };
+            expiration::of_object(service, &bucket, current)
+        }
+        Some(_) => None,
+    };
+    Ok(Outcome::Proceed(Reading { object, version, opened, selection, expiration }))
 }
 
 /// RFC 9110, section 15.4.5, names the headers of a 304.
@@ -165,6 +176,7 @@ impl<H: Host> Reading<H> {
         let mut response = Response::new(status);
         let is_anonymous = *request.identity() == Identity::Anonymous;
         version::write(&mut response, self.version);
+        expiration::write(&mut response, self.expiration.as_ref());
         metadata::describe(&mut response, &self.object, request, is_anonymous)?;
         self.describe_selection(&mut response, request);
         if let Some(data_key) = self.opened.data_key() {

@@ -299,7 +299,11 @@ mod tests {
     proptest! {
         #[test]
         fn tags_are_read_as_they_were_stored_and_written(
-            tags in proptest::collection::btree_map("[a-zA-Z0-9 äß_.:/=+@-]{1,20}", "[a-zA-Z0-9 äß_.:/=+@-]{0,20}", 0..10)
+            tags in proptest::collection::btree_map(
+                "[a-zA-Z0-9 äß_.:/=+@-]{1,20}",
+                "[a-zA-Z0-9 äß_.:/=+@-]{0,20}",
+                0..10,
+            ),
         ) {
             let set = TagSet { tags: tags.into_iter().collect() };
             let mut headers = vec![("content-type".to_owned(), b"a/b".to_vec())];

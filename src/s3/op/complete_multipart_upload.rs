@@ -1,17 +1,22 @@
 //! CompleteMultipartUpload: makes an object of the named parts.
 
+use std::collections::BTreeSet;
+
 use crate::base::checksum::Checksum;
 use crate::base::etag::ETag;
 use crate::base::limits::PARTS_MAX;
-use crate::engine::{Attributes, Bucket, Completion, Condition, EngineError, Lock, UploadId, VersionId};
+use crate::engine::{
+    Attributes, Bucket, Completion, Condition, EngineError, Headers, Lock, UploadId, VersionId,
+};
 use crate::hash;
 use crate::http::Response;
-use crate::io::Host;
+use crate::io::{Host, TimestampMs};
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::completion::{self, Assembly, NamedPart, Promise};
 use crate::s3::encryption::{Answer, Encryption, Notice, requests};
 use crate::s3::error::S3Error;
+use crate::s3::expiration::{self, Current};
 use crate::s3::lock::LockWish;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::op::put_object;
@@ -43,6 +48,9 @@ pub async fn run<H: Host, I: Incoming>(
     if let Some(notice) = &object.encryption {
         notice.describe(&mut response, Answer::Found);
     }
+    let Completed { bytes, ref headers, modified, .. } = object;
+    let made = Current { key: &request.key, bytes, headers, modified };
+    expiration::write(&mut response, expiration::of_object(service, &bucket, made).as_ref());
     Ok(response)
 }
 
@@ -63,6 +71,9 @@ struct Completed {
     version: Option<VersionId>,
     /// How it is encrypted.
     encryption: Option<Notice>,
+    bytes: u64,
+    headers: Headers,
+    modified: TimestampMs,
 }
 
 impl Wanted<'_> {
@@ -88,12 +99,22 @@ impl Wanted<'_> {
             completion::assemble(self.id_text, expected, self.named, &stored, promise)?;
         let lock = LockWish::take(&mut upload.headers).grant(bucket_lock, engine.host().now())?;
         let headers = multipart::object_headers(upload.headers);
+        let remembered = expiration::remembered(self.bucket, &headers);
         let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
+        let numbers: BTreeSet<u16> = parts.iter().map(|(number, _)| *number).collect();
         let completion = Completion { parts, attributes, condition: condition.clone() };
         let done = engine.complete_upload(self.bucket.id, key, self.id, completion).await;
         let committed = done.map_err(|error| self.refusal(error, &condition, request))?;
-        let version = committed.version;
-        Ok(Completed { etag: committed.etag, checksum, parts: self.named.len(), version, encryption })
+        Ok(Completed {
+            etag: committed.etag,
+            checksum,
+            parts: self.named.len(),
+            version: committed.version,
+            bytes: stored.iter().filter(|part| numbers.contains(&part.number)).map(|part| part.bytes).sum(),
+            headers: remembered,
+            encryption,
+            modified: committed.modified,
+        })
     }
 
     /// An upload that is gone may have been completed by the same request, whose answer was lost: the engine
@@ -119,7 +140,16 @@ impl Wanted<'_> {
         let checksum = object.attributes.checksum.clone();
         let encryption =
             Encryption::load(&object.attributes.headers)?.map(|kept| Notice { kept, customer_md5: None });
-        Ok(Completed { etag: committed.etag, checksum, parts: object.parts.len(), version, encryption })
+        Ok(Completed {
+            etag: committed.etag,
+            checksum,
+            parts: object.parts.len(),
+            version,
+            bytes: object.bytes,
+            headers: object.attributes.headers.clone(),
+            encryption,
+            modified: committed.modified,
+        })
     }
 
     fn refusal(&self, error: EngineError, condition: &Condition, request: &Request) -> S3Error {

@@ -14,6 +14,7 @@ use crate::s3::copy_source::CopySource;
 use crate::s3::encryption::transcode::transcode;
 use crate::s3::encryption::{Answer, CustomerKey, DataKey, Opened, Place, Target, requests};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::expiration::{self, Current};
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
 use crate::s3::new_object::NewObject;
@@ -60,6 +61,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let target = requests::target(service, &bucket, &|name| request.head.header(name))?;
     let Copied { payload, etag, checksum, data_key } = copying.copy(service, target).await?;
     requests::replace(&mut headers, data_key.as_ref());
+    let remembered = expiration::remembered(&bucket, &headers);
     let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let key = request.key.as_bytes();
     let put = service.engine().put(bucket.id, key, payload, attributes, condition.clone()).await;
@@ -72,6 +74,9 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     if let Some(data_key) = &data_key {
         data_key.describe(&mut response, Answer::Made);
     }
+    let bytes = object.bytes;
+    let made = Current { key: &request.key, bytes, headers: &remembered, modified: committed.modified };
+    expiration::write(&mut response, expiration::of_object(service, &bucket, made).as_ref());
     Ok(response)
 }
 

@@ -5,6 +5,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::encryption::{Answer, Place, requests};
 use crate::s3::error::S3Error;
+use crate::s3::expiration;
 use crate::s3::metadata;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::new_object::NewObject;
@@ -44,5 +45,6 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     if let Some(data_key) = &data_key {
         data_key.describe(&mut response, Answer::Made);
     }
+    expiration::write_abort(service, &bucket, &request.key, upload.initiated, &mut response);
     Ok(response)
 }

@@ -6,6 +6,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
+use crate::s3::expiration;
 use crate::s3::listing;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
@@ -27,7 +28,9 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let is_truncated = position.parts_max > 0 && parts.len() >= count;
     parts.truncate(position.parts_max as usize);
     let xml = answer(&bucket.name, &upload, &parts, &position, is_truncated, &service.owner(&bucket));
-    Ok(super::document(xml))
+    let mut response = super::document(xml);
+    expiration::write_abort(service, &bucket, &request.key, upload.initiated, &mut response);
+    Ok(response)
 }
 
 struct Position {

@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn a_redirect_tells_what_was_stored() {
         let etag = ETag::of_md5([0xab; 16]);
-        let stored = Stored { etag, checksum: None, bytes: 1, version: None, encryption: None };
+        let (encryption, expiration) = (None, None);
+        let stored = Stored { etag, checksum: None, bytes: 1, version: None, encryption, expiration };
         let mut request = Request::for_test("POST", "/b", &[("host", "h")]);
         request.key = "a b".to_owned();
         let to = |url: &str| {

@@ -10,6 +10,7 @@ use crate::s3::append;
 use crate::s3::body::{self, Incoming};
 use crate::s3::encryption::{Answer, DataKey, Notice, Place, requests};
 use crate::s3::error::S3Error;
+use crate::s3::expiration::{self, Current};
 use crate::s3::lock;
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
@@ -48,6 +49,8 @@ pub struct Stored {
     pub version: Option<VersionId>,
     /// How it is encrypted.
     pub encryption: Option<Notice>,
+    /// Value of `x-amz-expiration`.
+    pub expiration: Option<String>,
 }
 
 impl Stored {
@@ -62,6 +65,7 @@ impl Stored {
         if let Some(notice) = &self.encryption {
             notice.describe(&mut response, Answer::Made);
         }
+        expiration::write(&mut response, self.expiration.as_ref());
         response
     }
 }
@@ -114,11 +118,14 @@ pub async fn store_if<H: Host, I: Incoming>(
     }
     let encryption = data_key.map(DataKey::into_notice);
     let (checksum, bytes) = (received.checksum, received.bytes);
+    let remembered = expiration::remembered(&bucket, &headers);
     let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let key = request.key.as_bytes();
     let put = engine.put(bucket.id, key, received.payload, attributes, condition.clone()).await;
-    let version = put.map_err(|error| refusal(error, request))?.version;
-    Ok(Stored { etag, checksum, bytes, version, encryption })
+    let committed = put.map_err(|error| refusal(error, request))?;
+    let made = Current { key: &request.key, bytes, headers: &remembered, modified: committed.modified };
+    let expiration = expiration::of_object(service, &bucket, made);
+    Ok(Stored { etag, checksum, bytes, version: committed.version, encryption, expiration })
 }
 
 /// Address of the object that a request writes, as the client addressed it.

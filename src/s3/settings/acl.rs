@@ -123,7 +123,10 @@ pub fn document(acl: &Acl, name_of: &dyn Fn(&str) -> Option<String>) -> XmlWrite
     account(&mut xml, &acl.owner);
     xml.close();
     xml.open("AccessControlList");
-    for Grant { grantee, permission } in &acl.grants {
+    // Their order means nothing. Groups stand first, so that what is public is seen at once.
+    let (accounts, groups): (Vec<&Grant>, Vec<&Grant>) =
+        acl.grants.iter().partition(|grant| matches!(grant.grantee, Grantee::Account(_)));
+    for Grant { grantee, permission } in groups.into_iter().chain(accounts) {
         xml.open("Grant");
         match (grantee, grantee.uri()) {
             (Grantee::Account(id), _) => {
@@ -207,11 +210,11 @@ mod tests {
     #[test]
     fn grantees_are_accounts_addresses_and_groups() {
         let group = "<URI>http://acs.amazonaws.com/groups/global/AllUsers</URI>";
-        let grants = grant("CanonicalUser", "<ID>0b</ID><DisplayName>b</DisplayName>", "READ")
-            + &grant("AmazonCustomerByEmail", "<EmailAddress>b@example.com</EmailAddress>", "WRITE_ACP")
-            + &grant("Group", group, "FULL_CONTROL");
+        let grants = grant("Group", group, "FULL_CONTROL")
+            + &grant("CanonicalUser", "<ID>0b</ID><DisplayName>b</DisplayName>", "READ")
+            + &grant("AmazonCustomerByEmail", "<EmailAddress>b@example.com</EmailAddress>", "WRITE_ACP");
         let acl = of_list(&grants).unwrap();
-        assert_eq!(acl.to_string(), "0a;READ=0b;WRITE_ACP=0b;FULL_CONTROL=AllUsers");
+        assert_eq!(acl.to_string(), "0a;FULL_CONTROL=AllUsers;READ=0b;WRITE_ACP=0b");
         let written = document(&acl, &|id| Some(format!("name of {id}"))).finish();
         assert_eq!(of_document(&written, OWNER, &Two), Ok(acl));
         assert!(String::from_utf8(written).unwrap().contains("<DisplayName>name of 0b</DisplayName>"));

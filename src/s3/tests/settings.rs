@@ -187,7 +187,7 @@ fn an_acl_comes_as_a_name_as_headers_or_as_a_document() {
     let acl = || grants(&get(&node, "acl").document("AccessControlPolicy"));
     assert_eq!(acl(), ["root FULL_CONTROL"]);
     assert_eq!(node.send("PUT", "/bkt?acl", &[("x-amz-acl", "public-read")], b"").status, 200);
-    assert_eq!(acl(), ["root FULL_CONTROL", "AllUsers READ"]);
+    assert_eq!(acl(), ["AllUsers READ", "root FULL_CONTROL"]);
     let id = Settings::default().owner_id;
     let header = [("x-amz-grant-read-acp", format!("id=\"{id}\""))];
     let header = [(header[0].0, header[0].1.as_str())];
@@ -364,7 +364,7 @@ fn new_buckets_are_as_the_node_is_told() {
     let open = open_node();
     assert_eq!(open.send("PUT", "/new", &[public], b"").status, 200);
     let acl = |node: &Node| grants(&node.send("GET", "/new?acl", &[], b"").document("AccessControlPolicy"));
-    assert_eq!(acl(&open), ["root FULL_CONTROL", "AllUsers READ"]);
+    assert_eq!(acl(&open), ["AllUsers READ", "root FULL_CONTROL"]);
     // Whoever makes a bucket again gets the ACL that they ask for now.
     assert_eq!(open.send("PUT", "/new", &[], b"").status, 200);
     assert_eq!(acl(&open), ["root FULL_CONTROL"]);
@@ -383,4 +383,47 @@ fn a_bucket_can_be_made_with_its_tags() {
     assert_eq!(set.child("TagSet").unwrap().children.len(), 1);
     let twice = tags.replace("</Tag></Tags>", "</Tag><Tag><Key>k</Key><Value>w</Value></Tag></Tags>");
     assert_refused(&node.send("PUT", "/twice", &[], twice.as_bytes()), 400, "InvalidTag");
+}
+
+#[test]
+fn answers_say_when_rules_remove_an_object_or_abort_an_upload() {
+    let node = open_node();
+    let rules = "<LifecycleConfiguration><Rule><ID>logs</ID><Filter><Prefix>logs/</Prefix></Filter>\
+        <Status>Enabled</Status><Expiration><Days>1</Days></Expiration><AbortIncompleteMultipartUpload>\
+        <DaysAfterInitiation>1</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule>\
+        <Rule><ID>tagged</ID><Filter><Tag><Key>k</Key><Value>v</Value></Tag></Filter>\
+        <Status>Enabled</Status><Expiration><Date>2040-01-01T00:00:00Z</Date></Expiration></Rule>\
+        </LifecycleConfiguration>";
+    assert_eq!(put(&node, "lifecycle", rules).status, 200);
+    let expiration = |answer: Answer| answer.header("x-amz-expiration").map(str::to_owned);
+    let made = expiration(node.send("PUT", "/bkt/logs/a", &[], b"x")).unwrap();
+    assert!(
+        made.starts_with("expiry-date=\"") && made.ends_with("00:00:00 GMT\", rule-id=\"logs\""),
+        "{made}"
+    );
+    for method in ["GET", "HEAD"] {
+        assert_eq!(expiration(node.send(method, "/bkt/logs/a", &[], b"")).as_ref(), Some(&made));
+    }
+    let copy = [("x-amz-copy-source", "bkt/logs/a")];
+    assert_eq!(expiration(node.send("PUT", "/bkt/logs/b", &copy, b"")), Some(made));
+    assert_eq!(expiration(node.send("PUT", "/bkt/other", &copy, b"")), None);
+    let tagged = expiration(node.send("PUT", "/bkt/other", &[("x-amz-tagging", "k=v")], b"x"));
+    let expected = "expiry-date=\"Sun, 01 Jan 2040 00:00:00 GMT\", rule-id=\"tagged\"";
+    assert_eq!(tagged.as_deref(), Some(expected));
+    assert_eq!(expiration(node.send("GET", "/bkt/other", &[], b"")).as_deref(), Some(expected));
+
+    let begun = node.send("POST", "/bkt/logs/large?uploads", &[], b"");
+    assert_eq!(begun.header("x-amz-abort-rule-id"), Some("logs"));
+    let date = begun.header("x-amz-abort-date").map(str::to_owned);
+    let upload = begun.document("InitiateMultipartUploadResult").child_text("UploadId").unwrap().to_owned();
+    let target = format!("/bkt/logs/large?uploadId={upload}");
+    assert_eq!(node.send("GET", &target, &[], b"").header("x-amz-abort-date").map(str::to_owned), date);
+    let etag =
+        node.send("PUT", &format!("{target}&partNumber=1"), &[], b"x").header("etag").unwrap().to_owned();
+    let parts = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part>\
+         </CompleteMultipartUpload>"
+    );
+    let done = expiration(node.send("POST", &target, &[], parts.as_bytes()));
+    assert!(done.is_some_and(|done| done.ends_with("rule-id=\"logs\"")));
 }
