@@ -175,6 +175,52 @@ fn an_account_manages_itself_and_nothing_else() {
 }
 
 #[test]
+fn accounts_own_their_buckets_and_users_get_what_policies_allow() {
+    let node = Node::start();
+    manage(&node, &["account", "create", "acme"]);
+    let root = credentials(&manage_json(&node, &["key", "create", "--account", "acme"]));
+    let mut acme = Client::new(node.address(), root.clone());
+    acme.put_bucket("theirs");
+    acme.put("theirs", "key", b"value").expect(200);
+    assert!(
+        refused(&node, node.credentials(), &["account", "delete", "acme"]).contains("still has 1 bucket")
+    );
+
+    let mut operator = node.client_with_bucket("ours");
+    operator.get("theirs", "key").expect_error(403, "AccessDenied");
+    operator.send(Request::new("PUT", "/theirs")).expect_error(409, "BucketAlreadyExists");
+    let buckets = |client: &mut Client| {
+        crate::http::elements(&client.send(Request::new("GET", "/")).expect(200).text(), "Name")
+    };
+    assert_eq!(
+        (buckets(&mut operator), buckets(&mut acme)),
+        (vec!["ours".to_owned()], vec!["theirs".to_owned()])
+    );
+
+    // A user of acme begins with nothing; a policy of its group counts from the next request on.
+    for arguments in [&["user", "create", "bob"][..], &["group", "create", "readers"]] {
+        manage(&node, &[arguments, &["--account", "acme"]].concat());
+    }
+    let key = ["key", "create", "--account", "acme", "--user", "bob"];
+    let mut bob = Client::new(node.address(), credentials(&manage_json(&node, &key)));
+    bob.get("theirs", "key").expect_error(403, "AccessDenied");
+    manage(&node, &["group", "add", "readers", "bob", "--account", "acme"]);
+    manage(&node, &["group", "policy", "attach", "readers", "readonly", "--account", "acme"]);
+    assert_eq!(bob.get("theirs", "key").expect(200).body, b"value");
+    bob.put("theirs", "key", b"other").expect_error(403, "AccessDenied");
+    manage(&node, &["group", "remove", "readers", "bob", "--account", "acme"]);
+    bob.get("theirs", "key").expect_error(403, "AccessDenied");
+
+    acme.delete("theirs", "key").expect(204);
+    acme.send(Request::new("DELETE", "/theirs")).expect(204);
+    manage(&node, &["user", "delete", "bob", "--account", "acme"]);
+    manage(&node, &["group", "policy", "detach", "readers", "readonly", "--account", "acme"]);
+    manage(&node, &["group", "delete", "readers", "--account", "acme"]);
+    manage(&node, &["account", "delete", "acme"]);
+    assert_eq!(refused_with(&mut acme).as_deref(), Some("InvalidAccessKeyId"));
+}
+
+#[test]
 fn what_is_in_use_is_not_deleted() {
     let node = Node::start();
     manage(&node, &["user", "create", "alice"]);

@@ -14,6 +14,7 @@ use crate::auth::policy::action::Action;
 use crate::base::secret::Secret;
 use crate::http::Response;
 use crate::io::Host;
+use crate::s3::settings::OWNER;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +121,7 @@ async fn accounts<H: Host>(service: &AdminService<H>, call: &Call<'_>, path: &[&
             let buckets = service.engine.buckets();
             let owned = buckets
                 .iter()
-                .filter(|bucket| bucket.settings.get("owner").is_some_and(|owner| **owner == *id.as_bytes()));
+                .filter(|bucket| bucket.settings.get(OWNER).is_some_and(|owner| **owner == *id.as_bytes()));
             let write = service.change(call, |c| c.delete_account(id, owned.count()))?;
             service.store(call, write).await?;
             Ok(Response::new(204))
