@@ -12,10 +12,10 @@ use crate::io::sim::Faults;
 const SEEDS: std::ops::Range<u64> = 0..60;
 
 /// A small generator of its own, so that the history is a function of the seed alone.
-struct Draw(u64);
+pub(super) struct Draw(pub u64);
 
 impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
@@ -397,21 +397,24 @@ async fn maintain(node: &Node, chance: u64) {
 
 #[test]
 fn acknowledged_changes_survive_crashes_and_restarts_with_other_cores() {
-    let seeds = match std::env::var("RINGCASK_CRASH_SEEDS") {
+    seeds().for_each(|seed| try_history(seed, "engine::tests::crash::", run));
+}
+
+/// The histories that a run tries.
+pub(super) fn seeds() -> std::ops::Range<u64> {
+    match std::env::var("RINGCASK_CRASH_SEEDS") {
         Ok(text) => {
             let (first, last) = text.split_once("..").expect("RINGCASK_CRASH_SEEDS=FIRST..LAST");
             first.parse().expect("a number")..last.parse().expect("a number")
         }
         Err(_) => SEEDS,
-    };
-    for seed in seeds {
-        let result = std::panic::catch_unwind(|| run(seed));
-        if let Err(panic) = result {
-            eprintln!(
-                "replay with: RINGCASK_CRASH_SEEDS={seed}..{} cargo test --lib engine::tests::crash",
-                seed + 1
-            );
-            std::panic::resume_unwind(panic);
-        }
+    }
+}
+
+/// Tries one history; if it fails, says how to replay it alone.
+pub(super) fn try_history(seed: u64, test: &str, history: fn(u64)) {
+    if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
+        eprintln!("replay with: RINGCASK_CRASH_SEEDS={seed}..{} cargo test --lib {test}", seed + 1);
+        std::panic::resume_unwind(panic);
     }
 }

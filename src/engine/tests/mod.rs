@@ -2,6 +2,7 @@
 
 mod append;
 mod crash;
+mod crash_settings;
 mod faults;
 mod model;
 mod operations;
