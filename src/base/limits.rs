@@ -212,6 +212,21 @@ pub const KMS_KEY_NAME_BYTES_MAX: usize = 250;
 /// encrypted object.
 pub const KMS_KEY_VERSIONS_MAX: usize = 500;
 
+/// Events that a core keeps until they are delivered. A target that is down for an hour at some tens of
+/// changes a second; each takes about a hundred bytes of memory, and its record in the log. Their records
+/// together may take one log segment. Beyond either, events are dropped and counted; changes go on.
+pub const EVENTS_PER_CORE_MAX: usize = 100_000;
+
+/// Bytes of an event's body. S3's JSON with a key of 1,024 bytes, escaped twice, needs less than 8 KiB.
+pub const EVENT_BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Events of one change: rules of a bucket that match it at the same time. With their bodies they must fit
+/// the log segments of small drives beside the longest record.
+pub const EVENTS_PER_CHANGE_MAX: usize = 16;
+
+/// Events that are taken off the queue in one batch of the log.
+pub const EVENTS_DONE_TOGETHER_MAX: usize = 1000;
+
 /// Core threads. Queues between cores grow with its square; larger machines run several nodes.
 pub const CORES_MAX: usize = 256;
 
@@ -412,6 +427,7 @@ const _: () = assert!(FORM_BYTES_MAX < FORM_BUFFER_BYTES);
 const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);
 const _: () = assert!(INLINE_BYTES_MAX <= BUFFER_BYTES);
+const _: () = assert!(EVENT_BODY_BYTES_MAX <= INLINE_BYTES_MAX);
 const _: () = assert!(BUFFER_BYTES.is_multiple_of(CHECKSUM_CHUNK_BYTES));
 const _: () = assert!(CHECKSUM_CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(SMALL_BUFFER_BYTES.is_multiple_of(BLOCK_BYTES));

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::config::{ConfigChange, ConfigEntries};
+use super::events::EventDraft;
 use super::format::record::{ObjectPut, PartPut};
 use super::format::{ExtentId, SegmentId};
 use super::index::listing::ShardPage;
+use super::rename::{RenameCommit, RenameId};
 use super::types::*;
 use super::version::*;
 use crate::io::TimestampMs;
@@ -37,6 +39,7 @@ pub(super) enum Request {
     Put {
         put: Box<ObjectPut>,
         condition: Condition,
+        events: Vec<EventDraft>,
     },
     Delete {
         bucket: BucketId,
@@ -48,6 +51,27 @@ pub(super) enum Request {
         version: Option<VersionId>,
         update: Update,
         condition: Condition,
+        events: Vec<EventDraft>,
+    },
+    /// Look up the source of a rename and take no other changes of it.
+    RenameBegin {
+        bucket: BucketId,
+        key: Vec<u8>,
+        condition: Condition,
+    },
+    RenameCommit {
+        commit: Box<RenameCommit>,
+    },
+    /// Delete the source of a rename if it was committed, and take changes of the key again.
+    RenameEnd {
+        bucket: BucketId,
+        key: Vec<u8>,
+        sequence: u64,
+        is_committed: bool,
+    },
+    /// The source of a rename is durably gone.
+    RenameDone {
+        id: RenameId,
     },
     List {
         bucket: BucketId,
@@ -183,6 +207,8 @@ pub(super) enum Answer {
     Done,
     Object(Looked),
     Committed(Committed),
+    /// With the sequence of the object under its new key.
+    Renamed(Committed, u64),
     Deleted(Vec<Result<Deleted, EngineError>>),
     Updated(Updated),
     Page(ShardPage<ListedObject>),

@@ -14,6 +14,7 @@
 mod buckets;
 mod checkpoint;
 mod config;
+mod events;
 mod extent;
 pub mod format;
 mod gc;
@@ -24,6 +25,7 @@ mod log;
 mod message;
 mod object;
 mod recovery;
+mod rename;
 mod scan;
 mod shard;
 mod shared;
@@ -31,7 +33,7 @@ mod types;
 mod version;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -55,6 +57,7 @@ use message::{Answer, Looked, Request};
 use shared::Readers;
 
 pub use config::{Config, ConfigChange};
+pub use events::{Event, EventChange, EventDraft, EventId};
 pub use extent::reader::PayloadReader;
 pub use extent::writer::PayloadWriter;
 pub use message::{Message, Reply};
@@ -131,6 +134,9 @@ struct Inner<H: Host> {
     readers: Readers,
     buckets: RefCell<buckets::Table>,
     config: config::Table,
+    events: events::Queue,
+    /// Keys that are the source of a rename under way: they take no other changes.
+    renaming: RefCell<HashSet<(BucketId, Vec<u8>)>>,
     /// Small objects as they stand in the log.
     cache: Rc<RefCell<RecordCache>>,
     trailers: RefCell<quick_cache::unsync::Cache<ExtentId, Rc<ExtentTrailer>>>,
@@ -200,7 +206,9 @@ impl<H: Host> Engine<H> {
         let cache = Rc::new(RefCell::new(cache));
         let releases = Rc::new(RefCell::new(vec![Vec::new(); shared.cores]));
         let release_work = Signal::default();
+        let events = events::Queue::default();
         let apply = {
+            let queued = events.queued.clone();
             let (index, cache, releases) = (index.clone(), cache.clone(), releases.clone());
             let (work, cores) = (release_work.clone(), shared.cores);
             move |record: format::record::Record, location: Location, urgency: Urgency| {
@@ -208,7 +216,11 @@ impl<H: Host> Engine<H> {
                 if !relocated {
                     shard::cache_written(&mut cache.borrow_mut(), &record, location);
                 }
+                let is_event = matches!(record, format::record::Record::EventQueued(_));
                 let released = index.borrow_mut().apply(record, location);
+                if is_event {
+                    queued.raise();
+                }
                 if !relocated {
                     queue_releases(&mut releases.borrow_mut(), &released, cores, &work);
                 }
@@ -251,6 +263,8 @@ impl<H: Host> Engine<H> {
             locks: Locks::default(),
             buckets: RefCell::default(),
             config: config::Table::default(),
+            events,
+            renaming: RefCell::default(),
             cache,
             trailers: RefCell::new(quick_cache::unsync::Cache::new(EXTENT_TRAILERS_MAX)),
             files: RefCell::new(Files { open: HashMap::new(), order: VecDeque::new() }),
@@ -373,6 +387,19 @@ impl<H: Host> Engine<H> {
         attributes: Attributes,
         condition: Condition,
     ) -> Result<Committed, EngineError> {
+        self.put_with_events(bucket, key, payload, attributes, condition, Vec::new()).await
+    }
+
+    /// As [`Engine::put`]; `events` tell of it.
+    pub async fn put_with_events(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        payload: Payload<H>,
+        attributes: Attributes,
+        condition: Condition,
+        events: Vec<EventDraft>,
+    ) -> Result<Committed, EngineError> {
         let put = ObjectPut {
             bucket,
             key: key.to_vec(),
@@ -384,7 +411,7 @@ impl<H: Host> Engine<H> {
             upload: None,
             payload: payload.stored(),
         };
-        let request = Request::Put { put: Box::new(put), condition };
+        let request = Request::Put { put: Box::new(put), condition, events };
         payload.commit(self.ask(self.owner(bucket, key), request)).await.and_then(committed)
     }
 
@@ -416,7 +443,20 @@ impl<H: Host> Engine<H> {
         update: Update,
         condition: Condition,
     ) -> Result<Updated, EngineError> {
-        let request = Request::Update { bucket, key: key.to_vec(), version, update, condition };
+        self.update_with_events(bucket, key, version, update, condition, Vec::new()).await
+    }
+
+    /// As [`Engine::update`]; `events` tell of it.
+    pub async fn update_with_events(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Option<VersionId>,
+        update: Update,
+        condition: Condition,
+        events: Vec<EventDraft>,
+    ) -> Result<Updated, EngineError> {
+        let request = Request::Update { bucket, key: key.to_vec(), version, update, condition, events };
         match self.ask(self.owner(bucket, key), request).await? {
             Answer::Updated(updated) => Ok(updated),
             other => Err(unexpected(&other)),
@@ -666,7 +706,12 @@ impl<H: Host> Engine<H> {
 /// The core that owns a key among `cores`: FNV-1a over bucket and key, its high bits spread by a final mix.
 /// Written data depends on it for the life of a generation.
 fn owner_of(bucket: BucketId, key: &[u8], cores: usize) -> usize {
-    (hash_of(bucket, key) % cores as u64) as usize
+    core_of(hash_of(bucket, key), cores)
+}
+
+/// The core that owns the key of a hash.
+fn core_of(hash: u64, cores: usize) -> usize {
+    (hash % cores as u64) as usize
 }
 
 fn hash_of(bucket: BucketId, key: &[u8]) -> u64 {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::events::{EventChange, EventDraft, Told};
 use super::format::record::{
     DeleteMarkerPut, ObjectPut, PartPut, RECORD_HEADER_BYTES, Record, RecordHeader, StoredPayload,
 };
 use super::format::{FileName, Location};
 use super::index::Entry;
+use super::locks::Lock;
 use super::log::Urgency;
 use super::message::{Answer, Looked, Request};
 use super::types::*;
@@ -25,15 +27,19 @@ impl<H: Host> Engine<H> {
     pub(super) async fn serve(&self, request: Request) -> Answered {
         match request {
             Request::Get { bucket, key, version } => self.serve_get(bucket, &key, version).await,
-            Request::Put { put, condition } => self.serve_put(*put, condition).await,
+            Request::Put { put, condition, events } => self.serve_put(*put, condition, events).await,
             Request::Delete { bucket, keys } => self.serve_delete(bucket, keys).await,
             Request::List { bucket, query } => {
                 let index = self.inner.index.borrow();
                 Ok(Answer::Page(index.buckets.get(&bucket).map_or(EMPTY_PAGE, |shard| shard.list(&query))))
             }
-            Request::Update { bucket, key, version, update, condition } => {
-                Box::pin(self.serve_update(bucket, &key, version, update, &condition)).await
+            Request::Update { bucket, key, version, update, condition, events } => {
+                Box::pin(self.serve_update(bucket, &key, version, update, &condition, events)).await
             }
+            Request::RenameBegin { .. }
+            | Request::RenameCommit { .. }
+            | Request::RenameEnd { .. }
+            | Request::RenameDone { .. } => Box::pin(self.serve_rename(request)).await,
             Request::ListVersions { bucket, query } => {
                 let index = self.inner.index.borrow();
                 let page =
@@ -115,7 +121,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The record of an object, from the cache or the log. The caller's read pin keeps the segment.
-    async fn object_record(&self, location: Location) -> Result<Arc<ObjectPut>, EngineError> {
+    pub(super) async fn object_record(&self, location: Location) -> Result<Arc<ObjectPut>, EngineError> {
         if let Some(put) = self.inner.cache.borrow_mut().get(&location) {
             return Ok(put.clone());
         }
@@ -146,17 +152,30 @@ impl<H: Host> Engine<H> {
         decode_record(bytes, location)
     }
 
-    async fn serve_put(&self, mut put: ObjectPut, condition: Condition) -> Answered {
-        self.check_writable(put.bucket)?;
-        let _lock = self.inner.locks.acquire(hash_of(put.bucket, &put.key)).await;
-        let versioning = self.check_writable(put.bucket)?;
+    /// Waits for the turn of a change of a key; says what changes of the bucket do with the version that was
+    /// there.
+    pub(super) async fn begin_change(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+    ) -> Result<(Lock, Versioning), EngineError> {
+        self.check_writable(bucket)?;
+        let lock = self.inner.locks.acquire(hash_of(bucket, key)).await;
+        let versioning = self.check_writable(bucket)?;
+        let is_renaming = !self.inner.renaming.borrow().is_empty()
+            && self.inner.renaming.borrow().contains(&(bucket, key.to_vec()));
+        if is_renaming { Err(EngineError::Busy) } else { Ok((lock, versioning)) }
+    }
+
+    async fn serve_put(&self, mut put: ObjectPut, condition: Condition, events: Vec<EventDraft>) -> Answered {
+        let (_lock, versioning) = self.begin_change(put.bucket, &put.key).await?;
         self.place_version(&mut put, &condition, versioning).await?;
-        self.commit_put(put, versioning).await
+        self.commit_put(put, versioning, events).await
     }
 
     /// Gives an object its place as the newest version of its key, once `condition` holds and nothing locks
     /// what it replaces. The caller has the key's lock.
-    async fn place_version(
+    pub(super) async fn place_version(
         &self,
         put: &mut ObjectPut,
         condition: &Condition,
@@ -190,10 +209,12 @@ impl<H: Host> Engine<H> {
         newest.map_or(now, |newest| now.max(newest.sequence + 1))
     }
 
-    async fn commit_put(&self, put: ObjectPut, versioning: Versioning) -> Answered {
+    async fn commit_put(&self, put: ObjectPut, versioning: Versioning, events: Vec<EventDraft>) -> Answered {
         let etag = put.attributes.etag;
         let committed = Committed::new(etag, put.sequence, put.version(), versioning);
-        self.inner.log.append(Record::ObjectPut(put), Urgency::Normal).await?;
+        let (bucket, key) = (put.bucket, if events.is_empty() { Vec::new() } else { put.key.clone() });
+        let told = Told { bucket, key: &key, change: EventChange::Created, version: committed.version };
+        self.append_telling(Record::ObjectPut(put), told, events, Urgency::Normal).await?;
         Ok(Answer::Committed(committed))
     }
 
@@ -216,10 +237,9 @@ impl<H: Host> Engine<H> {
         version: Option<VersionId>,
         update: Update,
         condition: &Condition,
+        events: Vec<EventDraft>,
     ) -> Answered {
-        self.check_writable(bucket)?;
-        let _lock = self.inner.locks.acquire(hash_of(bucket, key)).await;
-        let versioning = self.check_writable(bucket)?;
+        let (_lock, versioning) = self.begin_change(bucket, key).await?;
         let _pin = self.inner.readers.pin();
         let location = {
             let index = self.inner.index.borrow();
@@ -233,9 +253,11 @@ impl<H: Host> Engine<H> {
         let stored = self.object_record(location).await?;
         let attributes = updated(&stored.attributes, update, self.host().now())?;
         let version = (versioning != Versioning::Unversioned).then_some(stored.version());
-        if attributes != stored.attributes {
+        // Whoever is to be told of updates is told of one that changes nothing, too.
+        if attributes != stored.attributes || !events.is_empty() {
             let put = ObjectPut { attributes, ..(*stored).clone() };
-            self.inner.log.append(Record::ObjectPut(put), Urgency::Normal).await?;
+            let told = Told { bucket, key, change: EventChange::Updated, version };
+            self.append_telling(Record::ObjectPut(put), told, events, Urgency::Normal).await?;
         }
         Ok(Answer::Updated(Updated { version }))
     }
@@ -265,13 +287,14 @@ impl<H: Host> Engine<H> {
         key: &[u8],
         deletion: &Deletion,
     ) -> Result<Deleted, EngineError> {
-        self.check_writable(bucket)?;
-        let _lock = self.inner.locks.acquire(hash_of(bucket, key)).await;
-        let versioning = self.check_writable(bucket)?;
+        let (_lock, versioning) = self.begin_change(bucket, key).await?;
         match (deletion.version, versioning) {
-            (Some(version), _) => self.delete_version(bucket, key, version, deletion).await,
+            (Some(version), versioning) => {
+                let is_versioned = versioning != Versioning::Unversioned;
+                self.delete_version(bucket, key, version, deletion, is_versioned).await
+            }
             (None, Versioning::Unversioned) => {
-                let deleted = self.delete_version(bucket, key, VersionId::Null, deletion).await?;
+                let deleted = self.delete_version(bucket, key, VersionId::Null, deletion, false).await?;
                 Ok(Deleted { version: None, ..deleted })
             }
             (None, _) => self.hide_current(bucket, key, deletion, versioning).await,
@@ -285,6 +308,7 @@ impl<H: Host> Engine<H> {
         key: &[u8],
         version: VersionId,
         deletion: &Deletion,
+        is_versioned: bool,
     ) -> Result<Deleted, EngineError> {
         let (is_delete_marker, locked) = {
             let index = self.inner.index.borrow();
@@ -299,7 +323,9 @@ impl<H: Host> Engine<H> {
             self.check_lock(location, deletion.bypass_governance).await?;
         }
         let record = Record::VersionDeleted { bucket, key: key.to_vec(), version };
-        self.inner.log.append(record, Urgency::Reclaiming).await?;
+        let told =
+            Told { bucket, key, change: EventChange::Removed, version: is_versioned.then_some(version) };
+        self.append_telling(record, told, deletion.events.clone(), Urgency::Reclaiming).await?;
         Ok(Deleted { existed: true, version: Some(version), is_delete_marker })
     }
 
@@ -326,7 +352,9 @@ impl<H: Host> Engine<H> {
         }
         let marker = DeleteMarkerPut { bucket, key: key.to_vec(), sequence, is_null };
         let version = Some(marker.version());
-        self.inner.log.append(Record::DeleteMarkerPut(marker), Urgency::Normal).await?;
+        let told = Told { bucket, key, change: EventChange::MarkerCreated, version };
+        let record = Record::DeleteMarkerPut(marker);
+        self.append_telling(record, told, deletion.events.clone(), Urgency::Normal).await?;
         Ok(Deleted { existed, version, is_delete_marker: true })
     }
 
@@ -379,18 +407,16 @@ impl<H: Host> Engine<H> {
         id: UploadId,
         completion: Completion,
     ) -> Answered {
-        self.check_writable(bucket)?;
-        let _key_lock = self.inner.locks.acquire(hash_of(bucket, &key)).await;
+        let (_key_lock, versioning) = self.begin_change(bucket, &key).await?;
         let _upload_lock = self.inner.locks.acquire(lock_of_upload(id)).await;
-        let versioning = self.check_writable(bucket)?;
         if self.inner.index.borrow().upload(bucket, &key, id).is_none() {
             return self.completed_before(bucket, &key, id, versioning).await;
         }
-        let condition = completion.condition.clone();
+        let (condition, events) = (completion.condition.clone(), completion.events.clone());
         Entry::check(self.inner.index.borrow().object(bucket, &key), &condition)?;
         let mut put = assemble(&self.inner.index.borrow(), bucket, &key, id, completion)?;
         self.place_version(&mut put, &condition, versioning).await?;
-        self.commit_put(put, versioning).await
+        self.commit_put(put, versioning, events).await
     }
 
     /// The answer to a completion whose upload is gone: success if one of the newest versions came from it.
@@ -532,7 +558,7 @@ pub(super) fn decode_record(bytes: &[u8], location: Location) -> Result<Record, 
         .map_err(|_| damaged(location, "can't be understood"))
 }
 
-fn damaged(location: Location, what: &str) -> EngineError {
+pub(super) fn damaged(location: Location, what: &str) -> EngineError {
     EngineError::Corrupt(format!(
         "{} at offset {}: record {what}",
         FileName::Log(location.segment),

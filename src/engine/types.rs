@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::events::EventDraft;
 use super::version::{Lock, VersionId, Versioning, modified_of};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
@@ -273,4 +274,6 @@ pub struct Completion {
     pub parts: Vec<(u16, ETag)>,
     pub attributes: Attributes,
     pub condition: Condition,
+    /// They tell of the object.
+    pub events: Vec<EventDraft>,
 }

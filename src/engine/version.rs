@@ -1,6 +1,7 @@
 //! Versions of keys: how they are named, locked, changed, deleted and listed.
 
 use super::Object;
+use super::events::EventDraft;
 use super::types::{Condition, Headers};
 use crate::base::checksum::{ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
@@ -137,6 +138,8 @@ pub struct Deletion {
     pub condition: Condition,
     /// Whether who asks may remove what a governance retention protects.
     pub bypass_governance: bool,
+    /// They tell of it, if there is something to delete.
+    pub events: Vec<EventDraft>,
 }
 
 /// What a deletion did.

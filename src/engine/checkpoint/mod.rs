@@ -4,6 +4,8 @@
 //! The image is fuzzy: what changes while it is written may or may not be in it. The replay of the log from
 //! the position where it began makes it exact, since applying a record again changes nothing more.
 
+mod tables;
+
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -180,12 +182,7 @@ impl<D: Disk> Image<D> {
 async fn write_entries<H: Host>(engine: &Engine<H>, image: &mut Image<H::Disk>) -> std::io::Result<u64> {
     let index = &engine.inner.index;
     let mut out = Vec::with_capacity(BUFFER_BYTES);
-    let mut entries = 0;
-    for (bucket, location) in index.borrow().table.values() {
-        encode_bucket_entry(bucket, *location, &mut out);
-        entries += 1;
-    }
-    entries += write_config(engine, image, &mut out).await?;
+    let mut entries = tables::write(engine, image, &mut out).await?;
     let mut after: Option<BucketId> = None;
     loop {
         let next = next_bucket(&index.borrow(), after);
@@ -227,40 +224,6 @@ async fn write_entries<H: Host>(engine: &Engine<H>, image: &mut Image<H::Disk>) 
     }
     image.chunk(&mut out).await?;
     Ok(entries)
-}
-
-/// Writes the configuration, in steps as above. Returns the number of entries.
-async fn write_config<H: Host>(
-    engine: &Engine<H>,
-    image: &mut Image<H::Disk>,
-    out: &mut Vec<u8>,
-) -> std::io::Result<u64> {
-    let mut entries = 0;
-    let mut after: Option<String> = None;
-    loop {
-        let last = {
-            let index = engine.inner.index.borrow();
-            let from = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut last = None;
-            for (name, (value, location)) in index.config.range::<str, _>((from, Bound::Unbounded)) {
-                encode_config_entry(name, value, *location, out);
-                entries += 1;
-                last = Some(name.clone());
-                if out.len() >= BUFFER_BYTES {
-                    break;
-                }
-            }
-            last
-        };
-        if last.is_none() {
-            return Ok(entries);
-        }
-        after = last;
-        if out.len() >= BUFFER_BYTES {
-            image.chunk(out).await?;
-        }
-        engine.host().yield_now().await;
-    }
 }
 
 fn next_bucket(index: &Index, after: Option<BucketId>) -> Option<BucketId> {

@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use super::Location;
 use super::codec::{Decoder, Encode, Malformed};
+use super::owed::*;
 use super::record::*;
 use crate::base::limits::BLOCK_BYTES;
-use crate::engine::index::{ChecksumCode, Entry, EntryFlags, EntryPayload, PartEntry, UploadEntry};
+use crate::engine::events::EventId;
+use crate::engine::index::{
+    ChecksumCode, Entry, EntryFlags, EntryPayload, EventEntry, PartEntry, UploadEntry,
+};
 use crate::engine::log::LogPosition;
+use crate::engine::rename::Rename;
 use crate::engine::types::{Bucket, BucketId};
 
 const HEADER_MAGIC: u32 = 0x504b_4352; // "RCKP"
@@ -121,6 +126,8 @@ fn chunk_crc(sequence: u32, number: u32, entries: &[u8]) -> u32 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CheckpointEntry {
     Bucket { bucket: Bucket, location: Location },
+    Event { id: EventId, entry: EventEntry },
+    Rename { rename: Rename, location: Location },
     Config { name: String, value: Arc<[u8]>, location: Location },
     Object { bucket: BucketId, key: Box<[u8]>, entry: Entry },
     Upload { bucket: BucketId, entry: UploadEntry },
@@ -130,6 +137,8 @@ const TAG_BUCKET: u8 = 1;
 const TAG_OBJECT: u8 = 2;
 const TAG_UPLOAD: u8 = 3;
 const TAG_CONFIG: u8 = 4;
+const TAG_EVENT: u8 = 5;
+const TAG_RENAME: u8 = 6;
 
 pub fn encode_bucket_entry(bucket: &Bucket, location: Location, out: &mut Vec<u8>) {
     out.u8(TAG_BUCKET);
@@ -141,6 +150,19 @@ pub fn encode_config_entry(name: &str, value: &[u8], location: Location, out: &m
     out.u8(TAG_CONFIG);
     encode_location(location, out);
     encode_config(name, value, out);
+}
+
+pub fn encode_event_entry(id: EventId, entry: EventEntry, out: &mut Vec<u8>) {
+    out.u8(TAG_EVENT);
+    encode_location(entry.location, out);
+    encode_event_id(id, out);
+    out.u64(entry.route);
+}
+
+pub fn encode_rename_entry(rename: &Rename, location: Location, out: &mut Vec<u8>) {
+    out.u8(TAG_RENAME);
+    encode_location(location, out);
+    encode_rename(rename, out);
 }
 
 pub fn encode_object_entry(bucket: BucketId, key: &[u8], entry: &Entry, out: &mut Vec<u8>) {
@@ -186,6 +208,15 @@ pub fn decode_entry(from: &mut Decoder<'_>) -> Result<CheckpointEntry, Malformed
             let location = decode_location(from)?;
             let (name, value) = decode_config(from)?;
             Ok(CheckpointEntry::Config { name, value, location })
+        }
+        TAG_EVENT => {
+            let location = decode_location(from)?;
+            let id = decode_event_id(from)?;
+            Ok(CheckpointEntry::Event { id, entry: EventEntry { route: from.u64()?, location } })
+        }
+        TAG_RENAME => {
+            let location = decode_location(from)?;
+            Ok(CheckpointEntry::Rename { rename: decode_rename(from)?, location })
         }
         TAG_OBJECT => decode_object(from),
         TAG_UPLOAD => {

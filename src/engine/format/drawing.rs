@@ -10,8 +10,12 @@ use super::{ExtentId, Location, Slice};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::base::limits::BLOCK_BYTES;
-use crate::engine::index::{ChecksumCode, Entry, EntryFlags, EntryPayload, PartEntry, UploadEntry};
+use crate::engine::events::{Event, EventChange, EventId};
+use crate::engine::index::{
+    ChecksumCode, Entry, EntryFlags, EntryPayload, EventEntry, PartEntry, UploadEntry,
+};
 use crate::engine::log::LogPosition;
+use crate::engine::rename::Rename;
 use crate::engine::types::{Attributes, Bucket, ObjectPart, Part, Upload};
 use crate::engine::version::{Lock, Retention, RetentionMode, VersionId, Versioning};
 
@@ -252,6 +256,13 @@ mod parts {
         (Bucket { id: 9, name: "bucket".into(), created: 10, versioning, settings }, drawn.0)
     }
 
+    pub fn rename() -> (Rename, Vec<u8>) {
+        let drawn = Drawing::default().at(0, u64(9)).at(8, u16(3)).at(10, b"key").at(13, u64(7));
+        let drawn = drawn.at(21, u16(3)).at(23, b"old").at(26, u64(8)).0;
+        let (to, from) = (b"key".to_vec(), b"old".to_vec());
+        (Rename { bucket: 9, to, sequence: 7, from, from_sequence: 8 }, drawn)
+    }
+
     pub fn location() -> (Location, Vec<u8>) {
         let drawn = Drawing::default().at(0, u32(11)).at(4, u32(12)).at(8, u32(13));
         (Location { segment: 11, offset: 12, length: 13 }, drawn.0)
@@ -315,6 +326,12 @@ fn the_other_records_are_drawn() {
     let drawn = || Drawing::default().at(0, u16(4)).at(2, b"name");
     assert_drawn(&config, 9, drawn().at(6, u32(5)).at(10, b"value"));
     assert_drawn(&Record::ConfigDeleted { name: "name".into() }, 10, drawn());
+    assert_drawn(&Record::EventDone { id: EventId { sequence: 1, unique: 2 }, route: 3 }, 12, {
+        Drawing::default().at(0, u64(1)).at(8, u64(2)).at(16, u64(3))
+    });
+    let (rename, drawn) = parts::rename();
+    assert_drawn(&Record::RenameDone { id: rename.id() }, 14, begin().then(u64(7)));
+    assert_drawn(&Record::RenameCommitted(rename), 13, Drawing::default().then(drawn));
     let (upload, drawn) = parts::upload();
     let record = Record::UploadCreated { bucket: 9, upload };
     assert_drawn(&record, 5, Drawing::default().at(0, u64(9)).then(drawn));
@@ -322,6 +339,28 @@ fn the_other_records_are_drawn() {
     let record = Record::PartPut(PartPut { bucket: 9, key: key.clone(), upload: NODE, part, slices });
     assert_drawn(&record, 6, begin().then(NODE).then(drawn_part).then(drawn_slices));
     assert_drawn(&Record::UploadAborted { bucket: 9, key, id: NODE }, 7, begin().then(NODE));
+}
+
+#[test]
+fn the_record_of_an_event_is_drawn() {
+    for (version, drawn_version) in [
+        (None, u8(0).to_vec()),
+        (Some(VersionId::Null), u8(1).to_vec()),
+        (Some(VersionId::Numbered(5)), [&u8(2)[..], &u64(5)].concat()),
+    ] {
+        let event = Event {
+            id: EventId { sequence: 1, unique: 2 },
+            bucket: 9,
+            key: b"key".to_vec(),
+            change: EventChange::Removed,
+            version,
+            body: Bytes::from_static(b"body"),
+        };
+        let drawn = Drawing::default().at(0, u64(1)).at(8, u64(2)).at(16, u64(9)).at(24, u16(3));
+        let drawn = drawn.at(26, b"key").then(u8(3)).then(drawn_version);
+        assert_eq!(Record::EventQueued(event.clone()).encode().payload, b"body"[..]);
+        assert_drawn(&Record::EventQueued(event), 11, drawn);
+    }
 }
 
 #[test]
@@ -355,6 +394,13 @@ fn the_entries_of_a_checkpoint_are_drawn() {
 
     let mut out = Vec::new();
     encode_config_entry("name", b"value", location, &mut out);
+    let mut event = Vec::new();
+    encode_event_entry(EventId { sequence: 1, unique: 2 }, EventEntry { route: 3, location }, &mut event);
+    let drawn = Drawing::default().at(0, u8(5)).at(1, &drawn_location).at(13, u64(1)).at(21, u64(2));
+    assert_eq!(event, drawn.at(29, u64(3)).0);
+    let (mut entry, (rename, drawn_rename)) = (Vec::new(), parts::rename());
+    encode_rename_entry(&rename, location, &mut entry);
+    assert_eq!(entry, Drawing::default().at(0, u8(6)).at(1, &drawn_location).at(13, drawn_rename).0);
     let drawn = Drawing::default().at(0, u8(4)).at(1, &drawn_location).at(13, u16(4)).at(15, b"name");
     assert_eq!(out, drawn.at(19, u32(5)).at(23, b"value").0);
 

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod codec;
 #[cfg(test)]
 mod drawing;
+mod owed;
 pub mod record;
 pub mod segment;
 pub mod superblock;

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::codec::{Decoder, Encode, Malformed};
+use super::owed::*;
 use super::{SLICE_BYTES, Slice};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::base::limits::{INLINE_BYTES_MAX, KEY_BYTES_MAX, RECORD_META_BYTES_MAX};
+use crate::engine::events::{Event, EventId};
+use crate::engine::rename::{Rename, RenameId};
 use crate::engine::types::{Attributes, Bucket, BucketId, Headers, ObjectPart, Part, Upload, UploadId};
 use crate::engine::version::{Lock, Retention, RetentionMode, VersionId, Versioning, modified_of};
+use crate::engine::{core_of, owner_of};
 use crate::io::TimestampMs;
 
 /// Bytes of a record's header.
@@ -129,6 +133,18 @@ pub enum Record {
     ConfigDeleted {
         name: String,
     },
+    /// An event is to be delivered. In the batch of its change.
+    EventQueued(Event),
+    EventDone {
+        id: EventId,
+        /// Hash of the event's bucket and key.
+        route: u64,
+    },
+    /// A version must go that has been renamed. In the batch of the object under its new key.
+    RenameCommitted(Rename),
+    RenameDone {
+        id: RenameId,
+    },
     UploadCreated {
         bucket: BucketId,
         upload: Upload,
@@ -218,6 +234,10 @@ const KIND_UPLOAD_ABORTED: u8 = 7;
 const KIND_DELETE_MARKER_PUT: u8 = 8;
 const KIND_CONFIG_PUT: u8 = 9;
 const KIND_CONFIG_DELETED: u8 = 10;
+const KIND_EVENT_QUEUED: u8 = 11;
+const KIND_EVENT_DONE: u8 = 12;
+const KIND_RENAME_COMMITTED: u8 = 13;
+const KIND_RENAME_DONE: u8 = 14;
 
 /// An encoded record, ready to be placed in a batch.
 #[derive(Clone, Debug)]
@@ -271,6 +291,26 @@ impl Record {
                 meta.short_bytes(name.as_bytes());
                 KIND_CONFIG_DELETED
             }
+            Self::EventQueued(event) => {
+                encode_event(event, &mut meta);
+                payload = event.body.clone();
+                KIND_EVENT_QUEUED
+            }
+            Self::EventDone { id, route } => {
+                encode_event_id(*id, &mut meta);
+                meta.u64(*route);
+                KIND_EVENT_DONE
+            }
+            Self::RenameCommitted(rename) => {
+                encode_rename(rename, &mut meta);
+                KIND_RENAME_COMMITTED
+            }
+            Self::RenameDone { id: (bucket, to, sequence) } => {
+                meta.u64(*bucket);
+                meta.short_bytes(to);
+                meta.u64(*sequence);
+                KIND_RENAME_DONE
+            }
             Self::UploadCreated { bucket, upload } => {
                 meta.u64(*bucket);
                 encode_upload(upload, &mut meta);
@@ -321,6 +361,10 @@ impl Record {
                 Self::ConfigPut { name, value }
             }
             KIND_CONFIG_DELETED => Self::ConfigDeleted { name: from.string()? },
+            KIND_EVENT_QUEUED => Self::EventQueued(decode_event(&mut from, payload)?),
+            KIND_EVENT_DONE => Self::EventDone { id: decode_event_id(&mut from)?, route: from.u64()? },
+            KIND_RENAME_COMMITTED => Self::RenameCommitted(decode_rename(&mut from)?),
+            KIND_RENAME_DONE => Self::RenameDone { id: (from.u64()?, decode_key(&mut from)?, from.u64()?) },
             KIND_UPLOAD_CREATED => {
                 Self::UploadCreated { bucket: from.u64()?, upload: decode_upload(&mut from)? }
             }
@@ -345,8 +389,7 @@ impl Record {
         if from.is_empty() { Ok(record) } else { Err(Malformed) }
     }
 
-    /// What decides which core owns the record: the bucket and key, or nothing for buckets and the
-    /// configuration, which core 0 owns.
+    /// The bucket and key that the record is about, if it is about one.
     pub fn key(&self) -> Option<(BucketId, &[u8])> {
         match self {
             Self::ObjectPut(put) => Some((put.bucket, &put.key)),
@@ -358,6 +401,19 @@ impl Record {
             Self::PartPut(put) => Some((put.bucket, &put.key)),
             Self::BucketPut(_) | Self::BucketDeleted { .. } => None,
             Self::ConfigPut { .. } | Self::ConfigDeleted { .. } => None,
+            Self::EventQueued(event) => Some((event.bucket, &event.key)),
+            Self::EventDone { .. } => None,
+            Self::RenameCommitted(rename) => Some((rename.bucket, &rename.to)),
+            Self::RenameDone { id: (bucket, to, _) } => Some((*bucket, to)),
+        }
+    }
+
+    /// The core that owns the record, among `cores`.
+    pub fn owner(&self, cores: usize) -> usize {
+        match (self, self.key()) {
+            (Self::EventDone { route, .. }, _) => core_of(*route, cores),
+            (_, Some((bucket, key))) => owner_of(bucket, key, cores),
+            (_, None) => 0,
         }
     }
 }
@@ -617,6 +673,7 @@ pub(in crate::engine) fn decode_config(from: &mut Decoder<'_>) -> Result<(String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::events::EventChange;
     use crate::engine::format::ExtentId;
     use proptest::prelude::*;
 
@@ -720,7 +777,29 @@ mod tests {
         let config = ("[a-z/]{1,9}", proptest::collection::vec(any::<u8>(), 0..9))
             .prop_map(|(name, value)| Record::ConfigPut { name, value: value.into() });
         let config_gone = "[a-z/]{1,9}".prop_map(|name| Record::ConfigDeleted { name });
-        prop_oneof![put, part, upload, deleted, marker, aborted, bucket, gone, config, config_gone]
+        let event = (key(), any::<[u64; 3]>(), 1..5u8, any::<Option<u64>>(), any::<Vec<u8>>());
+        let event = event.prop_map(|(key, [sequence, unique, bucket], change, version, body)| {
+            Record::EventQueued(Event {
+                id: EventId { sequence, unique },
+                bucket,
+                key,
+                change: EventChange::from_code(change).expect("one of four"),
+                version: version
+                    .map(|it| if it % 2 == 0 { VersionId::Null } else { VersionId::Numbered(it) }),
+                body: body.into(),
+            })
+        });
+        let event_done = any::<[u64; 3]>().prop_map(|[sequence, unique, route]| Record::EventDone {
+            id: EventId { sequence, unique },
+            route,
+        });
+        let rename =
+            (key(), key(), any::<[u64; 3]>()).prop_map(|(to, from, [bucket, sequence, from_sequence])| {
+                Record::RenameCommitted(Rename { bucket, to, sequence, from, from_sequence })
+            });
+        let rename_done = key().prop_map(|to| Record::RenameDone { id: (4, to, 5) });
+        let owed = prop_oneof![event, event_done, rename, rename_done];
+        prop_oneof![owed, put, part, upload, deleted, marker, aborted, bucket, gone, config, config_gone]
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::events::{Event, lock_of_event};
 use super::extent::remove_file;
 use super::format::record::{ObjectPut, PartPut, Record};
 use super::format::{FileName, SegmentId};
@@ -13,7 +14,7 @@ use super::log::scan::{Opened, Scan, ScanError, Scanned, SegmentScanner};
 use super::log::{LogSegment, Urgency, error_of};
 use super::message::{Answer, OwnedRecord, Request};
 use super::types::EngineError;
-use super::{Engine, checkpoint, hash_of, owner_of};
+use super::{Engine, checkpoint, hash_of};
 use crate::base::limits::BLOCK_BYTES;
 use crate::io::{Disk, Host};
 
@@ -215,8 +216,7 @@ impl<H: Host> Engine<H> {
         segment: LogSegment,
         id: SegmentId,
     ) -> bool {
-        let owner = record.key().map_or(0, |(bucket, key)| owner_of(bucket, key, self.cores()));
-        if owner != self.me() {
+        if record.owner(self.cores()) != self.me() {
             return false;
         }
         let live = self.inner.index.borrow().is_live(record, scanned.location);
@@ -224,7 +224,9 @@ impl<H: Host> Engine<H> {
             Record::VersionDeleted { .. }
             | Record::UploadAborted { .. }
             | Record::BucketDeleted { .. }
-            | Record::ConfigDeleted { .. } => live,
+            | Record::ConfigDeleted { .. }
+            | Record::EventDone { .. }
+            | Record::RenameDone { .. } => live,
             // Overwritten since, but it also ended its upload.
             Record::ObjectPut(put) => !live && put.upload.is_some(),
             _ => false,
@@ -245,8 +247,7 @@ impl<H: Host> Engine<H> {
         let mut by_owner: Vec<Vec<OwnedRecord>> = Vec::new();
         by_owner.resize_with(self.cores(), Vec::new);
         for owned in records {
-            let owner = owned.record.key().map_or(0, |(bucket, key)| owner_of(bucket, key, self.cores()));
-            by_owner[owner].push(owned);
+            by_owner[owned.record.owner(self.cores())].push(owned);
         }
         for (owner, records) in by_owner.into_iter().enumerate().filter(|(_, records)| !records.is_empty()) {
             self.ask(owner, Request::Relocate { records, segment }).await?;
@@ -281,7 +282,12 @@ impl<H: Host> Engine<H> {
             Record::UploadAborted { id, .. } => super::shard::lock_of_upload(*id),
             Record::BucketPut(_) | Record::BucketDeleted { .. } => super::buckets::TABLE_LOCK,
             Record::ConfigPut { .. } | Record::ConfigDeleted { .. } => super::config::CONFIG_LOCK,
-            Record::ObjectPut(_) | Record::VersionDeleted { .. } | Record::DeleteMarkerPut(_) => {
+            Record::EventQueued(Event { id, .. }) | Record::EventDone { id, .. } => lock_of_event(*id),
+            Record::ObjectPut(_)
+            | Record::VersionDeleted { .. }
+            | Record::DeleteMarkerPut(_)
+            | Record::RenameCommitted(_)
+            | Record::RenameDone { .. } => {
                 let (bucket, key) = owned.record.key().expect("records of objects have a key");
                 hash_of(bucket, key)
             }

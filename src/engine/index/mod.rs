@@ -6,12 +6,14 @@
 
 mod bucket;
 pub mod listing;
+mod owed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::format::record::{DeleteMarkerPut, ObjectPut, PartPut, Record, StoredPayload, version_of};
 use super::format::{Location, SegmentId, Slice};
+use super::rename::{Rename, RenameId};
 use super::types::{Bucket, BucketId, Condition, ETagMatch, EngineError, Part, Upload, UploadId, Usage};
 use super::version::{VersionId, modified_of};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
@@ -19,6 +21,7 @@ use crate::base::etag::ETag;
 use crate::io::TimestampMs;
 
 pub use bucket::BucketIndex;
+pub use owed::{EventEntry, Events};
 
 /// What HEAD, LIST and the start of GET need of an object; the rest is in its log record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +174,10 @@ pub struct Index {
     pub table: BTreeMap<BucketId, (Bucket, Location)>,
     /// The node's configuration; on core 0 only.
     pub config: BTreeMap<String, (Arc<[u8]>, Location)>,
+    /// Events that are not done, of keys that the core owns.
+    pub events: Events,
+    /// Renames to keys that the core owns whose source may still be there.
+    pub renames: BTreeMap<RenameId, (Rename, Location)>,
     /// Bytes of live records by log segment.
     live: BTreeMap<SegmentId, u64>,
 }
@@ -234,6 +241,22 @@ impl Index {
                 if let Some((_, old)) = self.config.remove(&name) {
                     self.forget(old);
                 }
+                Vec::new()
+            }
+            Record::EventQueued(event) => {
+                self.apply_event(&event, location);
+                Vec::new()
+            }
+            Record::EventDone { id, .. } => {
+                self.apply_event_done(id);
+                Vec::new()
+            }
+            Record::RenameCommitted(rename) => {
+                self.set_rename(rename, location);
+                Vec::new()
+            }
+            Record::RenameDone { id } => {
+                self.apply_rename_done(&id);
                 Vec::new()
             }
             Record::UploadCreated { bucket, upload } => {
@@ -387,6 +410,12 @@ impl Index {
                 self.config.get(name).is_some_and(|(_, current)| *current == location)
             }
             Record::ConfigDeleted { name } => !self.config.contains_key(name),
+            Record::EventQueued(event) => self.events.location(event.id) == Some(location),
+            Record::EventDone { id, .. } => self.events.location(*id).is_none(),
+            Record::RenameCommitted(rename) => {
+                self.renames.get(&rename.id()).is_some_and(|(_, current)| *current == location)
+            }
+            Record::RenameDone { id } => !self.renames.contains_key(id),
             Record::UploadCreated { bucket, upload } => {
                 let entry = self.upload(*bucket, &upload.key, upload.id);
                 entry.is_some_and(|entry| entry.location == location)

@@ -66,6 +66,8 @@ pub enum Urgency {
     Normal,
     /// Deletions: they go on when the drive is full.
     Reclaiming,
+    /// What a durable change already owes: it cannot be refused.
+    Settling,
     /// A record that the cleaner moves: what it refers to stays referred to.
     Relocating,
 }
@@ -197,8 +199,12 @@ impl<H: Host> Log<H> {
         let records: Vec<_> = records.into_iter().map(encode).collect();
         let bytes: usize = records.iter().map(|(_, encoded)| encoded.padded_bytes()).sum();
         // What recovery would not read must not be written.
-        let unreadable = records.iter().any(|(_, encoded)| encoded.meta.len() > RECORD_META_BYTES_MAX);
-        if bytes as u64 > self.inner.segment_bytes / 2 || unreadable {
+        let is_too_long = |(_, encoded): &(Record, EncodedRecord)| {
+            encoded.padded_bytes() as u64 > self.inner.segment_bytes / 2
+                || encoded.meta.len() > RECORD_META_BYTES_MAX
+        };
+        // Events of a change have room beside the longest record.
+        if records.iter().any(is_too_long) || bytes as u64 > self.inner.segment_bytes / 4 * 3 {
             return Err(EngineError::Failed(format!("records of {bytes} bytes exceed their limit")));
         }
         let _ticket = self.inner.ticket();
@@ -297,7 +303,7 @@ impl<H: Host> Inner<H> {
         let kept_free = match urgency {
             Urgency::Normal => self.reserve_bytes,
             Urgency::Reclaiming => self.reserve_bytes / 2,
-            Urgency::Relocating => return Ok(()),
+            Urgency::Settling | Urgency::Relocating => return Ok(()),
         };
         if self.scarce.get() && self.look_for_room() < kept_free { Err(EngineError::Full) } else { Ok(()) }
     }

@@ -13,7 +13,7 @@ use super::format::{FileName, SegmentId};
 use super::log::LogSegment;
 use super::message::{Answer, Request};
 use super::types::EngineError;
-use super::{Engine, checkpoint, gc, owner_of};
+use super::{Engine, checkpoint, core_of, gc, owner_of};
 use crate::base::limits::BLOCK_BYTES;
 use crate::io::{Disk, FileEntry, Host};
 use replay::{Chain, Replay};
@@ -92,6 +92,7 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     inner.log.start(position, own).await?;
     inner.recovered.set(true);
     inner.recovered_signal.raise();
+    engine.settle_renames().await?;
     gc::start(engine, own_data(&inventory, me, cores));
     Ok(())
 }
@@ -226,6 +227,16 @@ fn load_into<H: Host>(engine: &Engine<H>, drive: usize, name: FileName) -> Resul
         CheckpointEntry::Config { name, value, location } => {
             if me == 0 {
                 index.apply(super::format::record::Record::ConfigPut { name, value }, location);
+            }
+        }
+        CheckpointEntry::Event { id, entry } => {
+            if core_of(entry.route, cores) == me {
+                index.set_event(id, entry);
+            }
+        }
+        CheckpointEntry::Rename { rename, location } => {
+            if owner_of(rename.bucket, &rename.to, cores) == me {
+                index.set_rename(rename, location);
             }
         }
         CheckpointEntry::Object { bucket, key, entry } => {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{Inventory, OpenError, bytes_on_drive};
 use crate::base::limits::BLOCK_BYTES;
+use crate::engine::Engine;
 use crate::engine::format::{FileName, SegmentId};
 use crate::engine::log::scan::{Opened, Scan, ScanError, Scanned, SegmentScanner};
 use crate::engine::log::{LogPosition, LogSegment};
-use crate::engine::{Engine, owner_of};
 use crate::io::{Disk, Host, OpenMode};
 
 /// The log of one shard in one generation, from a position or from its beginning.
@@ -144,8 +144,7 @@ impl<H: Host> Replay<H> {
         let visit = |scanned: Scanned<'_>| {
             let location = scanned.location;
             let record = scanned.decode()?;
-            let owner = record.key().map_or(0, |(bucket, key)| owner_of(bucket, key, cores));
-            if owner == me {
+            if record.owner(cores) == me {
                 index.borrow_mut().apply(record, location);
             }
             Ok(())

@@ -132,7 +132,12 @@ async fn carry_out(
             for (number, bytes) in (1..).zip(&parts) {
                 named.push((number, store_part(&engine, bucket, key, upload, number, bytes).await?));
             }
-            let completion = Completion { parts: named, attributes: plain(&parts.concat()), condition };
+            let completion = Completion {
+                parts: named,
+                attributes: plain(&parts.concat()),
+                condition,
+                events: Vec::new(),
+            };
             let completed = engine.complete_upload(bucket, key, upload, completion).await;
             if completed == Err(EngineError::Locked) {
                 engine.abort_upload(bucket, key, upload).await?;
@@ -243,7 +248,7 @@ async fn judge(node: &Node, history: &mut History) {
 }
 
 /// References that the owners count must be those that the indexes hold.
-async fn judge_references(node: &Node, seed: u64) {
+pub(super) async fn judge_references(node: &Node, seed: u64) {
     node.core(0).host().sleep(std::time::Duration::from_secs(2)).await;
     let mut held: BTreeMap<format::ExtentId, u32> = BTreeMap::new();
     for engine in &node.engines {

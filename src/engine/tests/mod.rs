@@ -2,10 +2,13 @@
 
 mod append;
 mod crash;
+mod crash_events;
+mod crash_renames;
 mod crash_settings;
 mod faults;
 mod model;
 mod operations;
+mod owed;
 mod settings;
 mod versions;
 

@@ -184,6 +184,7 @@ fn a_multipart_object_is_its_named_parts_and_completing_again_succeeds() {
             parts: named.clone(),
             attributes: attributes(&whole),
             condition: Condition::default(),
+            events: Vec::new(),
         };
         let wrong = Completion { parts: vec![(1, ETag::of_md5([9; 16]))], ..completion.clone() };
         let refused = node.core(2).complete_upload(id, b"k", upload, wrong).await;

@@ -301,7 +301,12 @@ fn a_completion_that_is_repeated_names_the_version_it_made() {
         let body = payload(engine, b"part").await.unwrap();
         engine.put_part(id, b"k", upload, 1, body, etag, None).await.unwrap();
         let condition = Condition::default();
-        let completion = Completion { parts: vec![(1, etag)], attributes: attributes(b"part"), condition };
+        let completion = Completion {
+            parts: vec![(1, etag)],
+            attributes: attributes(b"part"),
+            condition,
+            events: Vec::new(),
+        };
         let first = engine.complete_upload(id, b"k", upload, completion.clone()).await.unwrap();
         put(engine, id, b"k", b"newer").await.unwrap();
         engine.delete(id, b"k", Deletion::default()).await.unwrap();

@@ -102,7 +102,7 @@ impl Wanted<'_> {
         let remembered = expiration::remembered(self.bucket, &headers);
         let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
         let numbers: BTreeSet<u16> = parts.iter().map(|(number, _)| *number).collect();
-        let completion = Completion { parts, attributes, condition: condition.clone() };
+        let completion = Completion { parts, attributes, condition: condition.clone(), events: Vec::new() };
         let done = engine.complete_upload(self.bucket.id, key, self.id, completion).await;
         let committed = done.map_err(|error| self.refusal(error, &condition, request))?;
         Ok(Completed {
@@ -130,7 +130,7 @@ impl Wanted<'_> {
         let parts = parts.ok_or_else(gone)?;
         let etag = hash::multipart_etag(parts.iter().map(|(_, etag)| etag.digest));
         let attributes = Attributes { etag, checksum: None, headers: Vec::new(), lock: Lock::default() };
-        let completion = Completion { parts, attributes, condition };
+        let completion = Completion { parts, attributes, condition, events: Vec::new() };
         let key = self.key.as_bytes();
         let done = service.engine().complete_upload(self.bucket.id, key, self.id, completion).await;
         let committed = done.map_err(|error| multipart::upload_error(error, self.id_text))?;
