@@ -23,7 +23,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the target; the peer is not known here. A host that ends with one of `domains` (without port) names the bucket before it.
+    /// Reads the target; the peer is not known here. A host that ends with one of `domains` (without port)
+    /// names the bucket before it.
     pub fn new(head: Head, domains: &[String]) -> Result<Self, S3Error> {
         let virtual_bucket = head.text("host").and_then(|host| virtual_bucket(host, domains));
         let path = head.path.strip_prefix('/').unwrap_or(&head.path);

@@ -32,7 +32,7 @@ fn command(node: &Node, who: &Credentials, arguments: &[&str]) -> Command {
 
 /// What a command prints that must succeed.
 #[track_caller]
-fn manage(node: &Node, arguments: &[&str]) -> String {
+pub fn manage(node: &Node, arguments: &[&str]) -> String {
     let output = command(node, node.credentials(), arguments).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -45,7 +45,7 @@ fn manage(node: &Node, arguments: &[&str]) -> String {
 }
 
 #[track_caller]
-fn manage_json(node: &Node, arguments: &[&str]) -> Value {
+pub fn manage_json(node: &Node, arguments: &[&str]) -> Value {
     let output = command(node, node.credentials(), arguments).arg("--json").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -66,7 +66,7 @@ fn refused(node: &Node, who: &Credentials, arguments: &[&str]) -> String {
 }
 
 /// Credentials of a key that a command has made or rotated.
-fn credentials(answer: &Value) -> Credentials {
+pub fn credentials(answer: &Value) -> Credentials {
     let text = |name: &str| answer[name].as_str().unwrap().to_owned();
     Credentials {
         access_key_id: text("accessKeyId"),

@@ -13,6 +13,7 @@ mod node;
 mod sign;
 mod tools;
 
+mod access;
 mod conditions;
 mod crash;
 mod cyberduck;

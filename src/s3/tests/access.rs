@@ -136,7 +136,8 @@ fn conditions_look_at_the_request() {
         r#""IpAddress":{"aws:SourceIp":"192.0.2.0/24"},"StringEquals":{"s3:authType":"REST-HEADER"}"#;
     let statement = |effect: &str, action: &str, condition: &str| {
         format!(
-            r#"{{"Effect":"{effect}","Principal":"*","Action":"{action}","Resource":"@bkt/*","Condition":{{{condition}}}}}"#
+            r#"{{"Effect":"{effect}","Principal":"*","Action":"{action}","Resource":"@bkt/*",
+            "Condition":{{{condition}}}}}"#
         )
     };
     set_policy(&node, &statement("Allow", "s3:GetObject", condition));
