@@ -22,6 +22,7 @@ pub mod metadata;
 pub mod multipart;
 pub mod new_object;
 pub mod notification_target;
+pub mod object_acl;
 pub mod op;
 pub mod precondition;
 pub mod read;

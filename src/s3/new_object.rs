@@ -1,10 +1,13 @@
 //! What the request that writes an object gives it beside payload and metadata: tags, an ACL, a lock.
 
+use std::rc::Rc;
+
 use crate::engine::{Bucket, Headers};
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::error::S3Error;
 use crate::s3::lock::LockWish;
+use crate::s3::object_acl::Place;
 use crate::s3::service::S3Service;
 use crate::s3::tagging::TagSet;
 
@@ -14,18 +17,26 @@ pub struct NewObject {
     /// `None` if the request does not speak of tags.
     pub tags: Option<TagSet>,
     pub lock: LockWish,
+    /// The ACL as the object keeps it; `None` if the object is the bucket owner's alone.
+    acl: Option<(String, Vec<u8>)>,
 }
 
 impl NewObject {
-    /// Reads the headers and asks whether the sender may wish that.
-    pub async fn read<H: Host>(
+    /// Reads the headers. Whether the sender may wish that was asked before.
+    pub fn read<H: Host>(
         service: &S3Service<H>,
         request: &Authorized,
-        _bucket: &Bucket,
+        bucket: &Rc<Bucket>,
     ) -> Result<Self, S3Error> {
         let tags = TagSet::of_header(request)?;
         let lock = LockWish::read(request, service.engine().host().now())?;
-        Ok(Self { tags, lock })
+        let (settings, accounts) = (service.bucket_settings(bucket), service.accounts());
+        let owner = service.owner_id(&settings);
+        let place = Place { settings: &settings, owner: &owner, accounts: &accounts };
+        // What nobody signed is the bucket owner's.
+        let writer = request.principal().map_or(owner.as_str(), |principal| &principal.canonical_id);
+        let acl = place.stored(&place.acl_of_new(request, writer)?);
+        Ok(Self { tags, lock, acl })
     }
 
     /// Puts all but the lock among the headers that the object keeps.
@@ -33,5 +44,6 @@ impl NewObject {
         if let Some(tags) = &self.tags {
             tags.store(headers);
         }
+        headers.extend(self.acl.clone());
     }
 }

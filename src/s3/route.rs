@@ -180,7 +180,7 @@ operations! {
     DeleteObjectTagging "DELETE" Object [Query("tagging")] "s3:DeleteObjectTagging" Served;
     DeleteObject "DELETE" Object [] "s3:DeleteObject" Served;
     GetObjectAnnotation "GET" Object [Query("annotation"), Query("annotationName")] "s3:GetObjectAnnotation" Absent;
-    GetObjectAcl "GET" Object [Query("acl")] "s3:GetObjectAcl" Fixed;
+    GetObjectAcl "GET" Object [Query("acl")] "s3:GetObjectAcl" Served;
     GetObjectAttributes "GET" Object [Query("attributes")] "s3:GetObjectAttributes" Served;
     GetObjectLegalHold "GET" Object [Query("legal-hold")] "s3:GetObjectLegalHold" Served;
     GetObjectRetention "GET" Object [Query("retention")] "s3:GetObjectRetention" Served;
@@ -195,7 +195,7 @@ operations! {
     RestoreObject "POST" Object [Query("restore")] "s3:RestoreObject" Absent;
     SelectObjectContent "POST" Object [Query("select")] "s3:GetObject" Absent;
     UploadPartCopy "PUT" Object [Query("uploadId"), Header("x-amz-copy-source")] "s3:PutObject" Served;
-    PutObjectAcl "PUT" Object [Query("acl")] "s3:PutObjectAcl" Absent;
+    PutObjectAcl "PUT" Object [Query("acl")] "s3:PutObjectAcl" Served;
     PutObjectAnnotation "PUT" Object [Query("annotation")] "s3:PutObjectAnnotation" Absent;
     PutObjectLegalHold "PUT" Object [Query("legal-hold")] "s3:PutObjectLegalHold" Served;
     PutObjectRetention "PUT" Object [Query("retention")] "s3:PutObjectRetention" Served;

@@ -28,7 +28,7 @@ use crate::s3::notification_target::NotificationTarget;
 use crate::s3::op;
 use crate::s3::precondition::{Preconditions, Verdict};
 use crate::s3::request::{Request, is_bucket_name};
-use crate::s3::route::{Level, Operation, Support, route};
+use crate::s3::route::{Operation, Support, route};
 use crate::s3::settings::{BucketSettings, ObjectLock, SettingsCache};
 use crate::s3::unsupported;
 use crate::s3::version;
@@ -280,10 +280,7 @@ impl<H: Host> S3Service<H> {
         body: &mut I,
     ) -> Result<Response, S3Error> {
         if request.operation().row().support == Support::Fixed {
-            return match request.operation().row().level {
-                Level::Object => op::object_settings::run(self, request).await,
-                _ => op::bucket_settings::run(self, request).await,
-            };
+            return op::bucket_settings::run(self, request).await;
         }
         match request.operation() {
             Operation::GetBucketAcl | Operation::PutBucketAcl => {
@@ -349,6 +346,8 @@ impl<H: Host> S3Service<H> {
             Operation::HeadObject => op::head_object::run(self, request).await,
             Operation::CopyObject => op::copy_object::run(self, request).await,
             Operation::DeleteObject => op::delete_object::run(self, request).await,
+            Operation::GetObjectAcl => op::object_acl::get(self, request).await,
+            Operation::PutObjectAcl => op::object_acl::put(self, request, body).await,
             Operation::GetObjectTagging => op::object_tagging::get(self, request).await,
             Operation::PutObjectTagging => op::object_tagging::put(self, request, body).await,
             Operation::DeleteObjectTagging => op::object_tagging::delete(self, request).await,

@@ -7,6 +7,7 @@ mod encryption;
 mod forms;
 mod harness;
 mod locks;
+mod object_acls;
 mod objects;
 mod people;
 mod settings;

@@ -12,14 +12,12 @@ use crate::auth::principal::Principal;
 use crate::engine::{Headers, Object, VersionId};
 use crate::io::Host;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::object_acl;
 use crate::s3::request::Request;
 use crate::s3::route::Operation;
 use crate::s3::service::S3Service;
 use crate::s3::settings::{BucketSettings, PublicAccessBlock};
 use crate::s3::tagging::TagSet;
-
-/// Name under which an object keeps its ACL among its headers; no header of HTTP can have it.
-const OBJECT_ACL: &str = ":acl";
 
 /// What is asked of the evaluator.
 #[derive(Clone, Copy)]
@@ -193,7 +191,7 @@ struct Found {
 
 impl Found {
     fn of(headers: &Headers) -> Result<Self, S3Error> {
-        let acl = headers.iter().find(|(name, _)| name == OBJECT_ACL);
+        let acl = headers.iter().find(|(name, _)| name == object_acl::STORED);
         let acl = acl.map(|(_, text)| std::str::from_utf8(text).ok().and_then(Acl::parse));
         match acl {
             // An ACL that cannot be read must not be taken for one that is not there.

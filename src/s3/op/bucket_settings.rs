@@ -4,7 +4,6 @@
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::accounts::Owner;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::route::Operation;
 use crate::s3::service::S3Service;
@@ -27,20 +26,6 @@ fn answer(operation: Operation) -> Result<XmlWriter, S3Error> {
         Operation::GetBucketLogging => Ok(XmlWriter::document("BucketLoggingStatus")),
         other => Err(S3Error::not_implemented(other.name())),
     }
-}
-
-/// The owner may do everything, others nothing: of objects, while they have no ACLs of their own.
-pub fn acl(owner: &Owner) -> XmlWriter {
-    let mut xml = XmlWriter::document("AccessControlPolicy");
-    owner.write(&mut xml, "Owner");
-    xml.open("AccessControlList");
-    xml.open("Grant");
-    xml.open_typed("Grantee", "CanonicalUser");
-    xml.text("ID", &owner.id);
-    xml.text("DisplayName", &owner.name);
-    xml.close();
-    xml.text("Permission", "FULL_CONTROL");
-    xml
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let tagging_directive = Directive::of_tags(&request)?;
     let algorithm = asked_algorithm(&request)?;
     let condition = precondition::of_write(&request)?;
-    let new = NewObject::read(service, &request, &bucket).await?;
+    let new = NewObject::read(service, &request, &bucket)?;
     let lock = new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
     let source = service.copy_source(&request).await?;
     let object = &source.object;

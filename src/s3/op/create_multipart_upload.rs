@@ -20,7 +20,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     )?;
     let mut headers = metadata::of_request(&request)?;
     checksum.store(&mut headers);
-    let new = NewObject::read(service, &request, &bucket).await?;
+    let new = NewObject::read(service, &request, &bucket)?;
     new.store(&mut headers);
     // Whether it can be granted is known now; how long the bucket's default lasts only when the object is made.
     new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;

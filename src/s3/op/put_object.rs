@@ -91,7 +91,7 @@ pub async fn store_if<H: Host, I: Incoming>(
 ) -> Result<Stored, S3Error> {
     let bucket = service.bucket(request)?;
     let mut headers = metadata::of_request(request)?;
-    let new = NewObject::read(service, request, &bucket).await?;
+    let new = NewObject::read(service, request, &bucket)?;
     new.store(&mut headers);
     let lock = new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
     lock::check_digest(request, &lock)?;
