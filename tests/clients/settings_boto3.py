@@ -113,9 +113,9 @@ def grants(s3):
     everybody = "http://acs.amazonaws.com/groups/global/AllUsers"
     s3.put_bucket_acl(Bucket=BUCKET, ACL="public-read")
     acl = s3.get_bucket_acl(Bucket=BUCKET)
-    same("acl: canned", acl["Grants"][1]["Grantee"], {"Type": "Group", "URI": everybody})
+    same("acl: canned", acl["Grants"][0]["Grantee"], {"Type": "Group", "URI": everybody})
     same("acl: public", s3.get_bucket_policy_status(Bucket=BUCKET)["PolicyStatus"]["IsPublic"], True)
-    s3.put_bucket_acl(Bucket=BUCKET, AccessControlPolicy={"Owner": acl["Owner"], "Grants": acl["Grants"][:1]})
+    s3.put_bucket_acl(Bucket=BUCKET, AccessControlPolicy={"Owner": acl["Owner"], "Grants": acl["Grants"][1:]})
     same("acl: document", len(s3.get_bucket_acl(Bucket=BUCKET)["Grants"]), 1)
     policy = json.dumps({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}]})
