@@ -58,6 +58,7 @@ const ERROR_CODES: &[&str] = &[
     "ConditionalRequestConflict",
     "EntityTooLarge",
     "EntityTooSmall",
+    "IdempotencyParameterMismatch",
     "IllegalLocationConstraintException",
     "IllegalVersioningConfigurationException",
     "IncompleteBody",

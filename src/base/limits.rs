@@ -160,6 +160,9 @@ pub const FORM_BOUNDARY_BYTES_MAX: usize = 70;
 /// buffers they are written from.
 pub const FORM_BUFFER_BYTES: usize = 32 * 1024;
 
+/// AWS, RenameObject: a client token has at most 64 characters.
+pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
+
 /// Payload bytes that are hashed before other requests of the core get a turn: about 100 µs of MD5. Larger
 /// pieces delay small requests, smaller ones cost switches.
 pub const HASH_SLICE_BYTES: usize = 64 * 1024;

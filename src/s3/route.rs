@@ -200,7 +200,7 @@ operations! {
     PutObjectLegalHold "PUT" Object [Query("legal-hold")] "s3:PutObjectLegalHold" Served;
     PutObjectRetention "PUT" Object [Query("retention")] "s3:PutObjectRetention" Served;
     PutObjectTagging "PUT" Object [Query("tagging")] "s3:PutObjectTagging" Served;
-    RenameObject "PUT" Object [Query("renameObject")] "s3:RenameObject" Absent;
+    RenameObject "PUT" Object [Query("renameObject")] "s3:RenameObject" Served;
     UpdateObjectEncryption "PUT" Object [Query("encryption")] "s3:UpdateObjectEncryption" Absent;
     UploadPart "PUT" Object [Query("uploadId")] "s3:PutObject" Served;
     CopyObject "PUT" Object [Header("x-amz-copy-source")] "s3:PutObject" Served;

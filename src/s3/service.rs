@@ -344,6 +344,7 @@ impl<H: Host> S3Service<H> {
             Operation::PostObject => Err(form::not_a_form()),
             Operation::GetObject => op::get_object::run(self, request).await,
             Operation::HeadObject => op::head_object::run(self, request).await,
+            Operation::RenameObject => op::rename_object::run(self, request).await,
             Operation::CopyObject => op::copy_object::run(self, request).await,
             Operation::DeleteObject => op::delete_object::run(self, request).await,
             Operation::GetObjectAcl => op::object_acl::get(self, request).await,

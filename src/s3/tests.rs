@@ -10,6 +10,7 @@ mod locks;
 mod object_acls;
 mod objects;
 mod people;
+mod rename;
 mod settings;
 mod tags;
 mod version_history;

@@ -40,6 +40,7 @@ pub mod object_tagging;
 pub mod post_object;
 pub mod public_access_block;
 pub mod put_object;
+pub mod rename_object;
 pub mod setting;
 pub mod upload_part;
 pub mod upload_part_copy;
