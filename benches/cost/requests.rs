@@ -85,6 +85,15 @@ impl Maker {
         self.request("PUT", key, None, Signed::Header, expected, Some(body.clone()))
     }
 
+    /// A PUT that asks for encryption under the node's key, after which the ETag is still the MD5.
+    pub fn put_encrypted(&self, key: &str, body: &Rc<[u8]>) -> Request {
+        let mut head = self.head_of("PUT", key, None);
+        head.headers.push(("x-amz-server-side-encryption".to_owned(), b"AES256".to_vec()));
+        sign_v4(&mut head, self.credentials(), self.now_ms, "UNSIGNED-PAYLOAD");
+        let expected = Expected { etag: Some(etag(body)), ..Expected::status(200) };
+        finish(&head, body.clone(), expected)
+    }
+
     pub fn delete(&self, key: &str) -> Request {
         self.request("DELETE", key, None, Signed::Header, Expected::status(204), None)
     }

@@ -62,6 +62,10 @@ pub const WORKLOADS: &[Workload] = &[
     row("get-8m-8", 8, Unit::Gigabyte, Some(400.0), get_large),
     row("put-8m-8", 8, Unit::Gigabyte, None, put_large),
     row("put-8m-signed-chunks-8", 8, Unit::Gigabyte, None, put_large_signed_chunks),
+    row("get-4k-encrypted-32", 32, Unit::Request, None, get_small_encrypted),
+    row("put-4k-encrypted-32", 32, Unit::Request, None, put_small_encrypted),
+    row("get-8m-encrypted-8", 8, Unit::Gigabyte, None, get_large_encrypted),
+    row("put-8m-encrypted-8", 8, Unit::Gigabyte, None, put_large_encrypted),
 ];
 
 /// How much of everything.
@@ -250,6 +254,45 @@ fn put_large_signed_chunks(workload: &Workload, maker: &Maker, sizes: &Sizes, ro
     let content = |_: &Sizes, number: usize| contents[number % 2].clone();
     let objects = written(workload, sizes, round, sizes.large_writes, content);
     put_and_remove(maker, &objects, Maker::put_signed_chunks)
+}
+
+/// As [`get_small_presigned`] and [`get_large`], of objects that are encrypted.
+fn get_small_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let objects = written(workload, sizes, round, sizes.small_objects, small);
+    read_and_remove(maker, &objects, small_reads(workload, sizes))
+}
+
+fn get_large_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let contents = [large(sizes, 0), large(sizes, 1)];
+    let content = |_: &Sizes, number: usize| contents[number % 2].clone();
+    let objects = written(workload, sizes, round, sizes.large_objects, content);
+    read_and_remove(maker, &objects, sizes.large_reads)
+}
+
+/// Puts objects encrypted, measures reading them in turns, and removes them.
+fn read_and_remove(maker: &Maker, objects: &[(String, Rc<[u8]>)], reads: usize) -> Phases {
+    let read = |turn: usize| {
+        let (key, body) = &objects[turn % objects.len()];
+        maker.get(key, body, Signed::Query)
+    };
+    let put = objects.iter().map(|(key, body)| maker.put_encrypted(key, body)).collect();
+    Phases {
+        before: vec![put, (0..objects.len()).map(read).collect()],
+        measured: (0..reads).map(read).collect(),
+        after: vec![objects.iter().map(|(key, _)| maker.delete(key)).collect()],
+    }
+}
+
+fn put_small_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let objects = written(workload, sizes, round, small_writes(workload, sizes), small);
+    put_and_remove(maker, &objects, Maker::put_encrypted)
+}
+
+fn put_large_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
+    let contents = [large(sizes, 0), large(sizes, 1)];
+    let content = |_: &Sizes, number: usize| contents[number % 2].clone();
+    let objects = written(workload, sizes, round, sizes.large_writes, content);
+    put_and_remove(maker, &objects, Maker::put_encrypted)
 }
 
 /// Keys and contents that a workload writes in a round.

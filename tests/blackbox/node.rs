@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// Folder of a drive.
-    fn data(&self, drive: usize) -> PathBuf {
+    pub fn data(&self, drive: usize) -> PathBuf {
         self.folder.path().join(format!("data{drive}"))
     }
 

@@ -30,6 +30,13 @@ fn boto3_changes_every_setting_of_a_bucket() {
 }
 
 #[test]
+fn boto3_encrypts_and_nothing_lies_open_on_the_drive() {
+    let node = Node::start();
+    let folder = node.data(0);
+    println!("{}", tools::python("encryption_boto3.py", &[folder.to_str().unwrap()], &node));
+}
+
+#[test]
 fn awscli_round_trips() {
     round_trip("round_trip_awscli.py", &[]);
 }

@@ -190,6 +190,30 @@ fn a_body_whose_length_nobody_announced_is_encrypted_as_well() {
 }
 
 #[test]
+fn a_body_in_chunks_of_any_length_is_encrypted_in_its_place() {
+    let node = node();
+    for (bytes, chunk) in [(5, 5), (65_519, 8192), (65_521, 65_519), (700_001, 8192), (700_001, 100_000)] {
+        let body = payload(bytes);
+        let mut framed = Vec::new();
+        for part in body.chunks(chunk) {
+            framed.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+            framed.extend_from_slice(part);
+            framed.extend_from_slice(b"\r\n");
+        }
+        framed.extend_from_slice(b"0\r\n\r\n");
+        let length = bytes.to_string();
+        let headers = [
+            ("content-encoding", "aws-chunked"),
+            ("x-amz-decoded-content-length", length.as_str()),
+            (ALGORITHM, "AES256"),
+        ];
+        Mode::Managed.check(&ok(node.send_framed("PUT", "/bucket/k", &headers, &framed)));
+        let get = ok(node.send("GET", "/bucket/k", &[], b""));
+        assert!(get.body == body, "{bytes} bytes in chunks of {chunk}");
+    }
+}
+
+#[test]
 fn a_customers_key_must_come_and_fit() {
     let node = node();
     ok(send(&node, "PUT", "/bucket/k", &[Mode::Customer(1).write()], b"secret"));
