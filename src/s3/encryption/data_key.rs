@@ -11,11 +11,11 @@ use crate::http::Response;
 use crate::io::Host;
 use crate::s3::error::{Code, S3Error};
 
-/// Where an object is: a wrapped data key opens nowhere else.
+/// Where an object is: a wrapped data key opens nowhere else. Its key is no part of it, because a rename within
+/// the bucket changes that without the customer's key at hand.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Place {
     pub bucket: BucketId,
-    pub key: &'a [u8],
 }
 
 /// With whose key a new object is to be encrypted.
@@ -67,7 +67,7 @@ impl Target {
     }
 
     /// Makes a data key for a new object or upload.
-    pub fn data_key<H: Host>(self, vault: &Vault, place: Place<'_>, host: &H) -> Result<DataKey, S3Error> {
+    pub fn data_key<H: Host>(self, vault: &Vault, place: Place, host: &H) -> Result<DataKey, S3Error> {
         let key = Key::random(|bytes| host.random(bytes));
         self.wrap(key, vault, place, host)
     }
@@ -78,7 +78,7 @@ impl Target {
         source: DataKey,
         runs: Vec<Run>,
         vault: &Vault,
-        place: Place<'_>,
+        place: Place,
         host: &H,
     ) -> Result<DataKey, S3Error> {
         let mut copy = self.wrap(source.key, vault, place, host)?;
@@ -86,7 +86,7 @@ impl Target {
         Ok(copy)
     }
 
-    fn wrap<H: Host>(self, key: Key, vault: &Vault, place: Place<'_>, host: &H) -> Result<DataKey, S3Error> {
+    fn wrap<H: Host>(self, key: Key, vault: &Vault, place: Place, host: &H) -> Result<DataKey, S3Error> {
         let customer_md5 = match &self {
             Self::Customer(customer) => Some(customer.md5),
             Self::Managed | Self::Named { .. } => None,
@@ -132,7 +132,7 @@ impl DataKey {
     /// Unwraps what an object or upload keeps. A customer's key that does not fit is `wrong_key`.
     pub fn open(
         kept: Encryption,
-        place: Place<'_>,
+        place: Place,
         vault: &Vault,
         customer: Option<&CustomerKey>,
         wrong_key: impl FnOnce() -> S3Error,
@@ -195,8 +195,8 @@ impl DataKey {
     }
 }
 
-/// What a wrapped data key is bound to: object, scheme and encryption context.
-fn bound(scheme: &Scheme, place: Place<'_>) -> Vec<u8> {
+/// What a wrapped data key is bound to: bucket, scheme and encryption context.
+fn bound(scheme: &Scheme, place: Place) -> Vec<u8> {
     let (code, context) = match scheme {
         Scheme::Managed => (1, ""),
         Scheme::Named { context, .. } => (2, context.as_str()),
@@ -205,8 +205,6 @@ fn bound(scheme: &Scheme, place: Place<'_>) -> Vec<u8> {
     let mut bound = b"data key".to_vec();
     bound.push(code);
     bound.extend_from_slice(&place.bucket.to_le_bytes());
-    bound.extend_from_slice(&(place.key.len() as u32).to_le_bytes());
-    bound.extend_from_slice(place.key);
     bound.extend_from_slice(context.as_bytes());
     bound
 }

@@ -50,7 +50,7 @@ fn default_target<H: Host>(service: &S3Service<H>, bucket: &Rc<Bucket>) -> Resul
 pub fn data_key<H: Host>(
     service: &S3Service<H>,
     target: Option<Target>,
-    place: Place<'_>,
+    place: Place,
 ) -> Result<Option<DataKey>, S3Error> {
     let Some(target) = target else { return Ok(None) };
     target.data_key(&service.vault()?, place, service.engine().host()).map(Some)
@@ -114,7 +114,7 @@ pub fn of_upload<H: Host>(
         _ => {}
     }
     let Some(kept) = kept else { return Ok(None) };
-    let place = Place { bucket: bucket.id, key: &upload.key };
+    let place = Place { bucket: bucket.id };
     DataKey::open(kept, place, &service.vault()?, customer.as_ref(), wrong_upload_key).map(Some)
 }
 

@@ -56,7 +56,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         TagSet::load(&object.attributes.headers).store(&mut headers);
     }
     let (opened, source_key) = requests::opened_source(service, object, &request)?;
-    let place = Place { bucket: bucket.id, key: request.key.as_bytes() };
+    let place = Place { bucket: bucket.id };
     let copying = Copying { object, opened, source_key, place, algorithm };
     let target = requests::target(service, &bucket, &|name| request.head.header(name))?;
     let Copied { payload, etag, checksum, data_key } = copying.copy(service, target).await?;
@@ -98,7 +98,7 @@ struct Copying<'a, H: Host> {
     /// The customer's key that the source was opened with.
     source_key: Option<CustomerKey>,
     /// Where the copy goes.
-    place: Place<'a>,
+    place: Place,
     /// Of the checksum that the client wants.
     algorithm: Option<ChecksumAlgorithm>,
 }

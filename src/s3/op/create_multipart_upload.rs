@@ -25,7 +25,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     // Whether it can be granted is known now; how long the bucket's default lasts only when the object is made.
     new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
     new.lock.store(&mut headers);
-    let place = Place { bucket: bucket.id, key: request.key.as_bytes() };
+    let place = Place { bucket: bucket.id };
     let target = requests::target(service, &bucket, &|name| request.head.header(name))?;
     let data_key = requests::data_key(service, target, place)?;
     if let Some(data_key) = &data_key {

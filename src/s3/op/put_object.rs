@@ -96,7 +96,7 @@ pub async fn store_if<H: Host, I: Incoming>(
     let lock = new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
     lock::check_digest(request, &lock)?;
     let engine = service.engine();
-    let place = Place { bucket: bucket.id, key: request.key.as_bytes() };
+    let place = Place { bucket: bucket.id };
     let target = requests::target(service, &bucket, &|name| request.head.header(name))?;
     let mut data_key = requests::data_key(service, target, place)?;
     let run = data_key.as_ref().map(|key| key.new_run(0, engine.host()));
