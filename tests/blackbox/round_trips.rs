@@ -37,6 +37,11 @@ fn boto3_encrypts_and_nothing_lies_open_on_the_drive() {
 }
 
 #[test]
+fn boto3_names_tags_and_locks_versions() {
+    round_trip("versions_boto3.py", &[]);
+}
+
+#[test]
 fn awscli_round_trips() {
     round_trip("round_trip_awscli.py", &[]);
 }
