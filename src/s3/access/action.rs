@@ -46,6 +46,17 @@ const PUT_OBJECT_LEGAL_HOLD: Action = Action::named("s3:PutObjectLegalHold");
 const PUT_OBJECT_RETENTION: Action = Action::named("s3:PutObjectRetention");
 const PUT_OBJECT_TAGGING: Action = Action::named("s3:PutObjectTagging");
 
+/// Whether an operation makes an object, or begins to.
+pub fn makes_object(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::PutObject
+            | Operation::PostObject
+            | Operation::CopyObject
+            | Operation::CreateMultipartUpload
+    )
+}
+
 /// The actions that a request means beside the first, on the same bucket or object.
 pub fn beside(operation: Operation, request: &Request) -> impl Iterator<Item = Action> + use<> {
     let has = |name: &str| request.head.header(name).is_some();
@@ -65,10 +76,7 @@ pub fn beside(operation: Operation, request: &Request) -> impl Iterator<Item = A
                 when(has("x-amz-object-ownership"), PUT_BUCKET_OWNERSHIP),
             ]
         }
-        Operation::PutObject
-        | Operation::PostObject
-        | Operation::CopyObject
-        | Operation::CreateMultipartUpload => {
+        _ if makes_object(operation) => {
             let has_retention = has("x-amz-object-lock-mode") || has("x-amz-object-lock-retain-until-date");
             [
                 when(has_acl(), PUT_OBJECT_ACL),

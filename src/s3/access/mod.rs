@@ -116,6 +116,7 @@ impl Authorized {
             key: &self.request.key,
             version: version::named(&self.request)?,
             document,
+            is_of_new: false,
         })
     }
 
@@ -227,7 +228,8 @@ impl<H: Host> S3Service<H> {
         };
         let asked = authorized.question(facts.as_ref())?;
         for action in action::beside(operation, &authorized.request) {
-            Question { action, ..asked }.ask(self, settings).await?;
+            let is_of_new = action::makes_object(operation);
+            Question { action, is_of_new, ..asked }.ask(self, settings).await?;
         }
         let is_read = matches!(authorized.request.head.method.as_str(), "GET" | "HEAD");
         let hides_missing = is_read && operation.row().level == Level::Object && {

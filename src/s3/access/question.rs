@@ -19,6 +19,8 @@ use crate::s3::service::S3Service;
 use crate::s3::settings::{BucketSettings, PublicAccessBlock};
 use crate::s3::tagging::TagSet;
 
+const PUT_OBJECT_ACL: Action = Action::named("s3:PutObjectAcl");
+
 /// What is asked of the evaluator.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
@@ -32,6 +34,8 @@ pub(super) struct Question<'a> {
     pub(super) version: Option<VersionId>,
     /// The request's document; `None` if it was not received.
     pub(super) document: Option<&'a DocumentFacts>,
+    /// Whether it is about an object that the request is to make, and not about one that is there.
+    pub(super) is_of_new: bool,
 }
 
 /// What a question came to.
@@ -80,6 +84,13 @@ impl Question<'_> {
             Ok(true) => return Ok(Answer::Allowed(Seen::default())),
             Ok(false) => return Err(self.denied()),
             Err(Undecided) => {}
+        }
+        if self.is_of_new {
+            let found = Found::new_of(self);
+            return match self.decide(service, settings, &rules, Some(&found)) {
+                Ok(true) => Ok(Answer::Allowed(Seen::default())),
+                Ok(false) | Err(Undecided) => Err(self.denied()),
+            };
         }
         let bucket = settings.bucket().id;
         let object = service.engine().get(bucket, self.key.as_bytes(), self.version).await?.found();
@@ -190,6 +201,16 @@ struct Found {
 }
 
 impl Found {
+    /// What is known of an object before it is made: it has no tags, and its ACL is its writer's to give.
+    ///
+    /// Source: AWS, "Bucket owner granting cross-account permission to upload objects": such a policy allows
+    /// only `s3:PutObject`, and the upload brings an ACL.
+    fn new_of(asked: &Question<'_>) -> Self {
+        let writer = asked.principal.filter(|_| asked.action == PUT_OBJECT_ACL);
+        let acl = writer.map(|writer| Acl::private(&writer.canonical_id));
+        Self { acl, tags: TagSet::default() }
+    }
+
     fn of(headers: &Headers) -> Result<Self, S3Error> {
         let acl = headers.iter().find(|(name, _)| name == object_acl::STORED);
         let acl = acl.map(|(_, text)| std::str::from_utf8(text).ok().and_then(Acl::parse));

@@ -1,10 +1,13 @@
 //! CopyObject: a new object that shares its source's payload by reference, however large it is, if both are
 //! encrypted under the same key or neither is. Else the payload is read and written again.
 
+use std::rc::Rc;
+
+use crate::auth::policy::action::Action;
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use crate::base::etag::ETag;
 use crate::base::limits::{HASH_SLICE_BYTES, PART_BYTES_MAX};
-use crate::engine::{Attributes, Committed, Object, ObjectPart, Payload};
+use crate::engine::{Attributes, Bucket, Committed, Object, ObjectPart, Payload};
 use crate::hash::{self, DigestPlan, Hasher};
 use crate::http::Response;
 use crate::io::Host;
@@ -24,6 +27,9 @@ use crate::s3::service::S3Service;
 use crate::s3::tagging::TagSet;
 use crate::s3::version;
 use crate::s3::xml::{self, XmlWriter};
+
+const GET_OBJECT_TAGGING: Action = Action::named("s3:GetObjectTagging");
+const PUT_OBJECT_TAGGING: Action = Action::named("s3:PutObjectTagging");
 
 pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
     let bucket = service.bucket(&request)?;
@@ -53,7 +59,11 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     };
     new.store(&mut headers);
     if tagging_directive == Directive::Copy {
-        TagSet::load(&object.attributes.headers).store(&mut headers);
+        let tags = TagSet::load(&object.attributes.headers);
+        if !tags.is_empty() {
+            check_tags(service, &request, &bucket, &source.name).await?;
+        }
+        tags.store(&mut headers);
     }
     let (opened, source_key) = requests::opened_source(service, object, &request)?;
     let place = Place { bucket: bucket.id };
@@ -178,6 +188,20 @@ impl<H: Host> Copying<'_, H> {
 /// Whether a copy would replace what is current by itself. A version that is named becomes current again.
 fn is_itself(source: &CopySource, request: &Request) -> bool {
     source.bucket == request.bucket && source.key == request.key && source.version.is_none()
+}
+
+/// Tags go along only for who may read them there and give them here.
+///
+/// Source: AWS, CopyObject, "Permissions".
+async fn check_tags<H: Host>(
+    service: &S3Service<H>,
+    request: &Authorized,
+    bucket: &Rc<Bucket>,
+    source: &CopySource,
+) -> Result<(), S3Error> {
+    let from = service.bucket_named(&source.bucket)?;
+    request.check(service, GET_OBJECT_TAGGING, &from, &source.key, source.version).await?;
+    request.check(service, PUT_OBJECT_TAGGING, bucket, &request.key, None).await.map(drop)
 }
 
 /// Whose metadata, or whose tags, the copy gets.

@@ -230,6 +230,55 @@ fn copies_need_leave_to_read_the_source() {
 }
 
 #[test]
+fn tags_go_along_with_a_copy_only_for_who_may_read_and_give_them() {
+    let node = aws_node();
+    assert_eq!(ask(&node, "other", "PUT", "/theirs").status, 200);
+    assert_eq!(node.send("PUT", "/bkt/k", &[("x-amz-tagging", "a=b")], b"text").status, 200);
+    let allow = |actions: &str| {
+        set_policy(
+            &node,
+            &format!(
+                r#"{{"Effect":"Allow","Principal":{{"AWS":"444455556666"}},"Action":[{actions}],
+                "Resource":"@bkt/*"}}"#
+            ),
+        );
+    };
+    let copy = |directive: &str| {
+        let headers = [("x-amz-copy-source", "/bkt/k"), ("x-amz-tagging-directive", directive)];
+        node.send_as("other", "PUT", "/theirs/copy", &headers, b"").status
+    };
+    allow(r#""s3:GetObject""#);
+    assert_eq!((copy("COPY"), copy("REPLACE")), (403, 200));
+    allow(r#""s3:GetObject","s3:GetObjectTagging""#);
+    assert_eq!(copy("COPY"), 200);
+}
+
+#[test]
+fn conditions_ask_about_documents_and_stored_tags() {
+    let node = aws_node();
+    assert_eq!(node.send("PUT", "/bkt/open", &[("x-amz-tagging", "level=public")], b"x").status, 200);
+    set_policy(
+        &node,
+        r#"{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"s3:GetObject","Resource":"@bkt/*",
+            "Condition":{"StringEquals":{"s3:ExistingObjectTag/level":"public"}}},
+           {"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"s3:PutObjectTagging",
+            "Resource":"@bkt/*","Condition":{"StringEquals":{"s3:RequestObjectTag/owner":"other"}}}"#,
+    );
+    assert_eq!(ask(&node, "other", "GET", "/bkt/open").status, 200);
+    assert_eq!(ask(&node, "other", "GET", "/bkt/k").status, 403);
+    assert_eq!(ask(&node, "other", "GET", "/bkt/none").status, 403);
+    let tag = |value: &str| {
+        let document =
+            format!("<Tagging><TagSet><Tag><Key>owner</Key><Value>{value}</Value></Tag></TagSet></Tagging>");
+        node.send_as("other", "PUT", "/bkt/k?tagging", &[], document.as_bytes()).status
+    };
+    assert_eq!((tag("root"), tag("other")), (403, 200));
+    let tags = node.send("GET", "/bkt/k?tagging", &[], b"");
+    let set = tags.document("Tagging").child("TagSet").unwrap().child("Tag").unwrap().clone();
+    assert_eq!(set.child_text("Value"), Some("other"));
+}
+
+#[test]
 fn each_of_many_keys_is_asked_about() {
     let node = aws_node();
     assert_eq!(node.send("PUT", "/bkt/mine", &[], b"x").status, 200);
@@ -283,9 +332,17 @@ fn headers_that_do_more_need_leave_for_more() {
         r#"{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"s3:PutObject","Resource":"@bkt/*"}"#,
     );
     assert_eq!(node.send_as("other", "PUT", "/bkt/new", &[], b"x").status, 200);
-    // An object that is there would be the writer's own, whose ACL it may change.
-    for header in ["x-amz-acl", "x-amz-tagging", "x-amz-object-lock-legal-hold"] {
-        let answer = node.send_as("other", "PUT", "/bkt/newer", &[(header, "private")], b"x");
-        assert_eq!(answer.error(), (403, "AccessDenied".to_owned()), "{header}");
-    }
+    let put =
+        |header: &str, value: &str| node.send_as("other", "PUT", "/bkt/new", &[(header, value)], b"x").status;
+    assert_eq!(put("x-amz-tagging", "a=b"), 403);
+    assert_eq!(put("x-amz-object-lock-legal-hold", "ON"), 403);
+    // The ACL is the writer's to give, unless the bucket's owner denies it.
+    assert_eq!(put("x-amz-acl", "bucket-owner-full-control"), 200);
+    set_policy(
+        &node,
+        r#"{"Effect":"Allow","Principal":{"AWS":"444455556666"},"Action":"s3:PutObject","Resource":"@bkt/*"},
+           {"Effect":"Deny","Principal":"*","Action":"s3:PutObjectAcl","Resource":"@bkt/*"}"#,
+    );
+    assert_eq!(put("x-amz-acl", "bucket-owner-full-control"), 403);
+    assert_eq!(node.send_as("other", "PUT", "/bkt/new", &[], b"x").status, 200);
 }
