@@ -412,6 +412,23 @@ pub const LIFECYCLE_RULES_MAX: usize = 1000;
 /// AWS, "Lifecycle configuration elements": `NewerNoncurrentVersions` keeps up to 100 versions.
 pub const NEWER_VERSIONS_MAX: u32 = 100;
 
+/// Versions (or uploads) that the lifecycle driver looks at before it lets the core go on with requests. A step
+/// costs some tens of microseconds, and its deletions share batches of the log.
+pub const LIFECYCLE_STEP_ENTRIES: usize = 128;
+
+/// Pause after each step of the lifecycle driver: it leaves the core to requests most of the time, and still
+/// walks ten million versions of a core within seven minutes.
+pub const LIFECYCLE_STEP_PAUSE_MS: u64 = 5;
+
+/// After a start, and after midnight UTC, lifecycle rules wait so long: nodes have other things to do then.
+pub const LIFECYCLE_DELAY_MS: u64 = 5 * 60 * 1000;
+
+/// With days shortened for tests, lifecycle rules are looked at four times a day, but no more often than this.
+pub const LIFECYCLE_PASS_PAUSE_MS_MIN: u64 = 1000;
+
+/// The lifecycle driver looks at the clock so often: it may be set, and the node may be ending.
+pub const LIFECYCLE_CLOCK_PAUSE_MS: u64 = 30 * 1000;
+
 /// Notification configurations of a bucket, as at AWS ("Amazon S3 event notifications").
 pub const NOTIFICATIONS_MAX: usize = 100;
 

@@ -317,6 +317,10 @@ impl<H: Host> Engine<H> {
             let Some(entry) = entry else {
                 return Ok(Deleted { existed: false, version: Some(version), is_delete_marker: false });
             };
+            let newest = index.version(bucket, key, None);
+            if deletion.only_replaced && newest.is_some_and(|newest| newest.sequence == entry.sequence) {
+                return Err(EngineError::ConditionFailed);
+            }
             (entry.is_delete_marker(), locked(entry))
         };
         if let Some(location) = locked {

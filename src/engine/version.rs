@@ -138,6 +138,9 @@ pub struct Deletion {
     pub condition: Condition,
     /// Whether who asks may remove what a governance retention protects.
     pub bypass_governance: bool,
+    /// Refused as a condition that does not hold if the named version is the newest of its key: who removes
+    /// what was replaced must not remove what has become current again.
+    pub only_replaced: bool,
     /// They tell of it, if there is something to delete.
     pub events: Vec<EventDraft>,
 }

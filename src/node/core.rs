@@ -115,6 +115,7 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
         let core = core.clone();
         core.host.clone().spawn(async move { core.accept_admin(&admin).await });
     }
+    core.spawn_lifecycle();
     core.accept(&listener).await;
     let left = core.connections.drain(drain_max).await;
     if left > 0 {
@@ -175,6 +176,14 @@ impl Core {
         this.exchange.connect(move || wakeup.wake());
         this.look();
         this
+    }
+
+    /// Carries out the lifecycle rules of buckets, beside requests.
+    fn spawn_lifecycle(self: &Rc<Self>) {
+        let core = self.clone();
+        self.host.spawn(async move {
+            s3::lifecycle::run(&core.service.service, || core.life.reached(Phase::Draining)).await;
+        });
     }
 
     /// Reads the data, and checks that its secrets can be opened.

@@ -6,6 +6,7 @@ mod checksums;
 mod encryption;
 mod forms;
 mod harness;
+mod lifecycle;
 mod locks;
 mod object_acls;
 mod objects;

@@ -18,7 +18,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let named = version::named(&request)?;
     let bypass_governance = lock::wants_bypass(&request);
     let deletion =
-        Deletion { version: named, condition: condition.clone(), bypass_governance, events: Vec::new() };
+        Deletion { version: named, condition: condition.clone(), bypass_governance, ..Deletion::default() };
     let deleted = service.engine().delete(bucket.id, request.key.as_bytes(), deletion.clone()).await;
     let deleted = tolerate_missing(deleted, &deletion)
         .map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;

@@ -102,7 +102,7 @@ impl Entry {
         };
         let deletion = match version::read(version.as_deref()) {
             _ if key.len() > KEY_BYTES_MAX => Err(Code::KeyTooLongError.into()),
-            Ok(version) => Ok(Deletion { version, condition, bypass_governance, events: Vec::new() }),
+            Ok(version) => Ok(Deletion { version, condition, bypass_governance, ..Deletion::default() }),
             Err(error) => Err(error),
         };
         Ok(Self { key: key.to_owned(), version, deletion })

@@ -4,11 +4,11 @@
 //! Source: AWS, "Lifecycle configuration elements" and "Expiring objects".
 
 use super::lifecycle::{Expiration, Lifecycle, LifecycleFilter, LifecycleRule};
+use crate::base::limits::{LIFECYCLE_DELAY_MS, LIFECYCLE_PASS_PAUSE_MS_MIN};
 use crate::http::{date, percent};
 use crate::io::TimestampMs;
 
-/// How long a day lasts, in milliseconds. Rules count whole days: what falls due does so at the next
-/// midnight, the next multiple of this length.
+/// How long a day lasts, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayLength(pub u64);
 
@@ -16,11 +16,30 @@ impl DayLength {
     /// The day of the calendar.
     pub const CALENDAR: Self = Self(24 * 60 * 60 * 1000);
 
-    /// The first midnight at which `days` whole days have passed since `start`.
+    /// When `days` days have passed since `start`. Days of the calendar end at midnight UTC; shorter ones, for
+    /// tests, end as long after `start` as they last, since waiting for the end of a day could double them.
     pub fn after(self, start: TimestampMs, days: u32) -> TimestampMs {
-        let length = self.0.max(1);
-        let due = start.saturating_add(u64::from(days).saturating_mul(length));
-        due.div_ceil(length).saturating_mul(length)
+        let due = start.saturating_add(u64::from(days).saturating_mul(self.0));
+        match self {
+            Self::CALENDAR => due.div_ceil(self.0).saturating_mul(self.0),
+            _ => due,
+        }
+    }
+
+    /// When the driver of the rules looks at them next, if it has just looked.
+    pub fn next_pass(self, now: TimestampMs) -> TimestampMs {
+        match self {
+            Self::CALENDAR => (now / self.0 + 1) * self.0 + LIFECYCLE_DELAY_MS,
+            _ => now.saturating_add((self.0 / 4).max(LIFECYCLE_PASS_PAUSE_MS_MIN)),
+        }
+    }
+
+    /// When it looks at them first after a start.
+    pub fn first_pass(self, now: TimestampMs) -> TimestampMs {
+        match self {
+            Self::CALENDAR => now.saturating_add(LIFECYCLE_DELAY_MS),
+            _ => self.next_pass(now),
+        }
     }
 }
 
@@ -108,6 +127,17 @@ impl Lifecycle {
         self.rules.iter().any(|rule| rule.enabled && !rule.filter.tags.is_empty())
     }
 
+    /// Whether any rule in force removes or hides versions or delete markers.
+    pub fn removes_versions(&self) -> bool {
+        let removes = |rule: &LifecycleRule| rule.expiration.is_some() || rule.noncurrent.is_some();
+        self.rules.iter().any(|rule| rule.enabled && removes(rule))
+    }
+
+    /// Whether any rule in force aborts uploads.
+    pub fn aborts_uploads(&self) -> bool {
+        self.rules.iter().any(|rule| rule.enabled && rule.abort_upload_days.is_some())
+    }
+
     fn first(&self, due: impl Fn(&LifecycleRule) -> Option<TimestampMs>) -> Option<Expiry<'_>> {
         let in_force = self.rules.iter().filter(|rule| rule.enabled);
         in_force
@@ -158,9 +188,17 @@ mod tests {
     fn days_are_counted_whole_and_end_at_midnight() {
         assert_eq!(DAY.after(NOON, 1), 3 * DAY.0);
         assert_eq!(DAY.after(2 * DAY.0, 1), 3 * DAY.0);
-        assert_eq!(DayLength(10).after(101, 2), 130);
-        assert_eq!(DayLength(0).after(101, 2), 103);
+        assert_eq!(DayLength(10).after(101, 2), 121);
         assert_eq!(DAY.after(u64::MAX, u32::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn rules_are_looked_at_after_midnight_and_short_days_more_often() {
+        assert_eq!(DAY.first_pass(NOON), NOON + LIFECYCLE_DELAY_MS);
+        assert_eq!(DAY.next_pass(NOON), 2 * DAY.0 + LIFECYCLE_DELAY_MS);
+        assert_eq!(DAY.next_pass(2 * DAY.0), 3 * DAY.0 + LIFECYCLE_DELAY_MS);
+        assert_eq!(DayLength(10_000).first_pass(NOON), NOON + 2500);
+        assert_eq!(DayLength(1000).next_pass(NOON), NOON + 1000);
     }
 
     #[test]
