@@ -157,19 +157,11 @@ def run(suite, tools, arguments, options, marks):
 
 def names_with_mark(suite, tools, mark):
     """Names of the suite's cases that carry a mark."""
-    names = set()
-    for file in FILES:
-        decorators = []
-        for line in (suite / file).read_text().splitlines():
-            if line.startswith("@pytest.mark."):
-                decorators.append(re.split(r"[^\w]", line.removeprefix("@pytest.mark."))[0])
-            elif match := re.match(r"def (test_\w+)", line):
-                if mark in decorators:
-                    names.add(f"{pathlib.Path(file).stem}::{match[1]}")
-                decorators = []
-            elif not line.startswith("@"):
-                decorators = []
-    return names
+    command = [tools / "pytest", "--collect-only", "-q", "-m", mark, "-p", "no:cacheprovider", *FILES]
+    settings = dict(os.environ, S3TEST_CONF=str(suite / "s3tests.conf.SAMPLE"), PYTHONDONTWRITEBYTECODE="1")
+    listed = subprocess.run(command, cwd=suite, env=settings, check=True, capture_output=True, text=True).stdout
+    lines = (line for line in listed.splitlines() if "::" in line)
+    return {re.sub(r"^.*/(\w+)\.py::", r"\1::", line) for line in lines}
 
 
 def main():
