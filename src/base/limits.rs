@@ -309,6 +309,35 @@ pub const WEBHOOK_NAME_LENGTH_MAX: usize = 64;
 /// near 2,000.
 pub const WEBHOOK_URL_BYTES_MAX: usize = 2048;
 
+/// Threads, and so connections, that deliver to one webhook. Each core's events go through the same one, which
+/// keeps them in order; several make up for a receiver that takes its time.
+pub const WEBHOOK_CONNECTIONS_MAX: usize = 4;
+
+/// Bytes of a webhook's answer that are read so that its connection can be used again.
+pub const WEBHOOK_ANSWER_BYTES_MAX: u64 = 64 * 1024;
+
+/// Events of one core that are handed over to one webhook's thread before their outcome is known: enough that
+/// the thread need not wait for the core. They are in memory, and may be sent twice if the node dies.
+pub const EVENTS_UNDER_WAY_PER_CORE_MAX: usize = 16;
+
+/// Queued events that a core looks at before it lets other work go first.
+pub const EVENTS_COLLECTED_TOGETHER_MAX: usize = 64;
+
+/// One attempt to deliver an event: connecting, sending, and waiting for the answer.
+pub const EVENT_TIMEOUT_MS: u64 = 10_000;
+
+/// Pause after an attempt that failed; it doubles with each further one up to the second limit, which is how long
+/// a receiver that is back may wait for its events.
+pub const EVENT_RETRY_MS_MIN: u64 = 100;
+pub const EVENT_RETRY_MS_MAX: u64 = 10_000;
+
+/// An event that its webhook refuses (4xx) holds back those behind it for so long, then it is dropped. Time to
+/// mend a receiver's settings.
+pub const EVENT_REFUSED_MS_MAX: u64 = 60 * 60 * 1000;
+
+/// How long a node that stops waits for answers of webhooks. Events without one are sent again after the start.
+pub const EVENTS_SETTLE_MS_MAX: u64 = 2_000;
+
 /// Events that may wait for a webhook unless its declaration says otherwise. At a kilobyte each, 10 MB of log.
 pub const WEBHOOK_QUEUE_DEFAULT: usize = 10_000;
 

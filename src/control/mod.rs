@@ -7,6 +7,7 @@ pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod data_directory;
+pub mod delivery;
 pub mod identities;
 pub mod logging;
 pub mod master_key;

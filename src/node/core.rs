@@ -12,11 +12,12 @@ use super::mesh::{Delivery, Exchange, Ports};
 use super::placement::{Loads, Place};
 use super::service::Counted;
 use crate::auth::directory::Operator;
-use crate::base::limits::ADMIN_CONNECTIONS_MAX;
-use crate::base::local::{Semaphore, Signal};
+use crate::base::limits::{ADMIN_CONNECTIONS_MAX, EVENTS_SETTLE_MS_MAX};
+use crate::base::local::{Receiver, Semaphore, Signal, oneshot};
 use crate::control::Settings;
 use crate::control::admin::AdminService;
 use crate::control::credentials::Credentials;
+use crate::control::delivery::{Mailbox, Webhooks};
 use crate::control::identities::LiveIdentities;
 use crate::crypt::MasterKey;
 use crate::engine::{self, Engine, Message, Reply};
@@ -25,6 +26,7 @@ use crate::net::{self, Connections};
 use crate::ring::RingHost;
 use crate::ring::runtime;
 use crate::ring::socket::into_std;
+use crate::s3::notification::{self, Courier};
 use crate::s3::{self, S3Service};
 
 /// Pause after an accept that failed for want of descriptors or memory: it would fail again at once.
@@ -36,6 +38,7 @@ pub struct CoreStart {
     pub settings: Arc<Settings>,
     pub credentials: Credentials,
     pub master_key: Arc<MasterKey>,
+    pub webhooks: Webhooks,
     /// The admin API's listening socket: core 0's alone.
     pub admin: Option<TcpListener>,
     pub shared: Arc<engine::Shared>,
@@ -79,6 +82,11 @@ struct Core {
     life: Arc<Life>,
     identities: Rc<LiveIdentities<RingHost>>,
     service: Rc<Counted<S3Service<RingHost>>>,
+    courier: Rc<dyn Courier>,
+    /// What webhooks accepted of this core's events.
+    mailbox: Arc<Mailbox>,
+    /// Raised when the delivery of events can go on.
+    delivery_work: Signal,
     admin: Rc<AdminService<RingHost>>,
     /// Places for connections of the admin API.
     admin_places: Semaphore,
@@ -116,11 +124,13 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
         core.host.clone().spawn(async move { core.accept_admin(&admin).await });
     }
     core.spawn_lifecycle();
+    let delivery = core.spawn_delivery();
     core.accept(&listener).await;
     let left = core.connections.drain(drain_max).await;
     if left > 0 {
         tracing::warn!("core {number}: {left} requests did not end in time");
     }
+    core.settle(delivery).await;
     done(Ok(()));
     core.reach(Phase::Closing).await;
     done(core.engine.shutdown().await.map_err(|error| format!("cannot write the checkpoint: {error}")));
@@ -132,7 +142,8 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
 impl Core {
     /// Joins the layers on this core and begins to answer the others.
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
-        let CoreStart { core, settings, credentials, master_key, shared, ports, loads, life, .. } = start;
+        let CoreStart { core, settings, credentials, master_key, webhooks, .. } = start;
+        let CoreStart { shared, ports, loads, life, .. } = start;
         let exchange = Exchange::new(ports, Reply::stopping);
         let options = engine::Options { cache_bytes: settings.cache_bytes, ..engine::Options::default() };
         let mesh = Rc::new(EngineMesh(exchange.clone()));
@@ -154,11 +165,18 @@ impl Core {
         };
         let identities = LiveIdentities::new(engine.clone(), operator, master_key.clone());
         let admin = AdminService::new(engine.clone(), identities.clone(), settings.region.clone());
-        let service =
-            S3Service::new(engine.clone(), protocol, identities.clone()).with_master_key(master_key);
+        let wakeup = host.wakeup();
+        let mailbox = Mailbox::new(move || wakeup.wake());
+        let courier: Rc<dyn Courier> = Rc::new(webhooks.courier(core, mailbox.clone()));
+        let service = S3Service::new(engine.clone(), protocol, identities.clone())
+            .with_master_key(master_key)
+            .with_courier(courier.clone());
         let this = Rc::new(Self {
             core,
             service: Rc::new(Counted { service, loads: loads.clone(), core }),
+            courier,
+            mailbox,
+            delivery_work: Signal::default(),
             identities,
             admin: Rc::new(admin),
             admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
@@ -186,6 +204,36 @@ impl Core {
         });
     }
 
+    /// Brings events to their targets. The receiver hears when the node ends and none is under way.
+    fn spawn_delivery(self: &Rc<Self>) -> Receiver<()> {
+        let (settled, delivery) = oneshot();
+        let core = self.clone();
+        self.host.spawn(async move {
+            let (engine, courier) = (core.engine.clone(), core.courier.clone());
+            let is_ending = || core.life.reached(Phase::Draining);
+            notification::delivery::run(engine, courier, core.delivery_work.clone(), is_ending).await;
+            settled.send(());
+        });
+        delivery
+    }
+
+    /// Waits a while for the end of what [`Core::spawn_delivery`] began.
+    async fn settle(&self, delivery: Receiver<()>) {
+        let over = Signal::default();
+        let waiting = over.wait();
+        let end = over.clone();
+        self.host.spawn(async move {
+            delivery.await;
+            end.raise();
+        });
+        let pause = self.host.sleep(Duration::from_millis(EVENTS_SETTLE_MS_MAX));
+        self.host.spawn(async move {
+            pause.await;
+            over.raise();
+        });
+        waiting.await;
+    }
+
     /// Reads the data, and checks that its secrets can be opened.
     async fn recover(&self) -> Result<(), String> {
         self.engine.recover().await.map_err(|error| format!("cannot open the data: {error}"))?;
@@ -208,6 +256,9 @@ impl Core {
             Delivery::Connection(connection) => self.take_over(connection),
         });
         self.changed.raise();
+        if self.mailbox.has_news() || self.life.reached(Phase::Draining) {
+            self.delivery_work.raise();
+        }
     }
 
     /// Waits until the node has come to `phase`.

@@ -20,6 +20,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::base::limits::{CONNECTIONS_PER_CORE_MAX, NEW_DIRECTORY_BYTES_FREE_MIN};
 use crate::control::data_directory::{self, DataDirectory};
+use crate::control::delivery::Webhooks;
 use crate::control::{Settings, config, credentials, logging, master_key};
 use crate::engine::{self, SUPERBLOCK_NAME};
 use crate::ring::runtime;
@@ -76,6 +77,8 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
         ));
     }
     show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
+    let webhooks = Webhooks::start(&settings.notification_targets, cores)
+        .map_err(|error| format!("cannot start the threads of webhooks: {error}"))?;
     let ports = mesh::ports(cores);
     let life = Life::new(ports[0].bells());
     let loads = Loads::new(cores, CONNECTIONS_PER_CORE_MAX);
@@ -86,6 +89,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
             settings: settings.clone(),
             credentials: credentials.clone(),
             master_key: master_key.clone(),
+            webhooks: webhooks.clone(),
             admin: match (&admin, core) {
                 (Some(admin), 0) => Some(admin.try_clone().map_err(failed)?),
                 _ => None,

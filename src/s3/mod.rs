@@ -22,6 +22,7 @@ pub mod lock;
 pub mod metadata;
 pub mod multipart;
 pub mod new_object;
+pub mod notification;
 pub mod notification_target;
 pub mod object_acl;
 pub mod op;

@@ -15,6 +15,8 @@ pub struct Request {
     pub bucket: String,
     /// Key of the object, decoded; empty when the request is about a bucket.
     pub key: String,
+    /// What the answer says as `x-amz-request-id`; empty where nobody answers.
+    pub id: String,
     /// Address of the socket's other end.
     pub peer: IpAddr,
     /// Whether the bucket came from the host name.
@@ -49,7 +51,8 @@ impl Request {
             return Err(Code::InvalidURI.into());
         }
         let peer = Ipv6Addr::UNSPECIFIED.into();
-        Ok(Self { is_virtual_hosted: virtual_bucket.is_some(), head, bucket, key, peer, query })
+        let is_virtual_hosted = virtual_bucket.is_some();
+        Ok(Self { head, bucket, key, id: String::new(), peer, is_virtual_hosted, query })
     }
 
     pub fn level(&self) -> Level {

@@ -24,6 +24,7 @@ use crate::s3::copy_source::{CopySource, Source};
 use crate::s3::encryption::Vault;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form;
+use crate::s3::notification::Courier;
 use crate::s3::notification_target::NotificationTarget;
 use crate::s3::op;
 use crate::s3::precondition::{Preconditions, Verdict};
@@ -90,6 +91,7 @@ pub struct S3Service<H: Host> {
     settings: Settings,
     identities: Rc<dyn Identities>,
     master: Option<Arc<MasterKey>>,
+    courier: Option<Rc<dyn Courier>>,
     signing_keys: SigningKeys,
     bucket_settings: SettingsCache,
     host_id: String,
@@ -108,6 +110,7 @@ impl<H: Host> S3Service<H> {
             settings,
             identities,
             master: None,
+            courier: None,
             signing_keys: SigningKeys::new(),
             bucket_settings: SettingsCache::default(),
             host_id,
@@ -119,6 +122,22 @@ impl<H: Host> S3Service<H> {
     pub fn with_master_key(mut self, master: Arc<MasterKey>) -> Self {
         self.master = Some(master);
         self
+    }
+
+    /// The same service with somebody who takes messages to targets of event notifications.
+    pub fn with_courier(mut self, courier: Rc<dyn Courier>) -> Self {
+        self.courier = Some(courier);
+        self
+    }
+
+    /// Who takes messages to targets of event notifications; queued events are not sent here.
+    pub fn courier(&self) -> Option<&dyn Courier> {
+        self.courier.as_deref()
+    }
+
+    /// What answers say as `x-amz-id-2`.
+    pub fn host_id(&self) -> &str {
+        &self.host_id
     }
 
     /// The named keys of encryption as they are now.
@@ -247,8 +266,15 @@ impl<H: Host> S3Service<H> {
         }
     }
 
-    async fn answer<I: Incoming>(&self, head: Head, body: &mut I, peer: IpAddr) -> Result<Response, S3Error> {
+    async fn answer<I: Incoming>(
+        &self,
+        head: Head,
+        body: &mut I,
+        peer: IpAddr,
+        request_id: &str,
+    ) -> Result<Response, S3Error> {
         let mut request = Request::new(head, &self.settings.domains)?;
+        request_id.clone_into(&mut request.id);
         request.peer = peer;
         if request.head.method == "OPTIONS" {
             return op::bucket_cors::preflight(self, &request);
@@ -376,7 +402,7 @@ impl<H: Host> S3Service<H> {
         let path = head.path.clone();
         let cross_origin =
             head.header("origin").is_some_and(|_| head.method != "OPTIONS").then(|| head.clone());
-        let mut response = match self.answer(head, body, peer).await {
+        let mut response = match self.answer(head, body, peer, &request_id).await {
             Ok(response) => response,
             Err(error) => {
                 if error.code.status() >= 500 && error.code != Code::NotImplemented {

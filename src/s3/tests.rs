@@ -8,6 +8,7 @@ mod forms;
 mod harness;
 mod lifecycle;
 mod locks;
+mod notifications;
 mod object_acls;
 mod objects;
 mod people;

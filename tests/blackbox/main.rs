@@ -25,3 +25,4 @@ mod programs;
 mod restart;
 mod round_trips;
 mod tables;
+mod webhooks;

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::base::limits::{LIFECYCLE_STEP_ENTRIES, LIFECYCLE_STEP_PAUSE_MS};
-use crate::engine::{BucketId, Condition, Deletion, EngineError, ScannedVersion};
+use crate::engine::{Bucket, BucketId, Condition, Deletion, EngineError, ScannedVersion, Versioning};
 use crate::io::{Host, TimestampMs};
+use crate::s3::notification::{self, event::EventName};
 use crate::s3::service::S3Service;
 use crate::s3::settings::expiry::{Candidate, DayLength};
 use crate::s3::settings::{BucketSettings, Document, Lifecycle};
@@ -100,7 +101,7 @@ impl<H: Host> Walk<'_, H> {
                 break;
             }
             let (versions, next) = engine.scan(self.id, after.as_ref(), LIFECYCLE_STEP_ENTRIES);
-            self.remove(rules, versions).await?;
+            self.remove(settings.bucket(), rules, versions).await?;
             if next.is_none() {
                 break;
             }
@@ -111,7 +112,12 @@ impl<H: Host> Walk<'_, H> {
     }
 
     /// Removes those of the versions that are due.
-    async fn remove(&mut self, rules: &Lifecycle, versions: Vec<ScannedVersion>) -> Result<(), EngineError> {
+    async fn remove(
+        &mut self,
+        bucket: &Rc<Bucket>,
+        rules: &Lifecycle,
+        versions: Vec<ScannedVersion>,
+    ) -> Result<(), EngineError> {
         let mut due = Vec::new();
         for version in versions {
             if self.is_due(rules, &version).await? {
@@ -121,7 +127,18 @@ impl<H: Host> Walk<'_, H> {
         if due.is_empty() {
             return Ok(());
         }
-        let deletions = due.iter().map(|version| (version.key.clone(), deletion(version)));
+        let deletions = due.iter().map(|version| {
+            let mut deletion = deletion(version);
+            let name = match (deletion.version, bucket.versioning) {
+                (None, Versioning::Enabled | Versioning::Suspended) => {
+                    EventName::LifecycleExpirationDeleteMarkerCreated
+                }
+                _ => EventName::LifecycleExpirationDelete,
+            };
+            let key = String::from_utf8_lossy(&version.key);
+            deletion.events = notification::drafts_of_lifecycle(self.service, bucket, name, &key);
+            (version.key.clone(), deletion)
+        });
         let results = self.service.engine().delete_many(self.id, deletions.collect()).await;
         for (version, result) in due.iter().zip(results) {
             match result {

@@ -5,6 +5,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{DocumentDigest, Incoming};
 use crate::s3::error::S3Error;
+use crate::s3::notification;
 use crate::s3::op::setting::{self, Change};
 use crate::s3::route::Operation;
 use crate::s3::service::S3Service;
@@ -29,5 +30,6 @@ pub async fn run<H: Host, I: Incoming>(
         false => Change::put(Notification::NAME, notification.render()),
     };
     setting::change(service, &bucket, change).await?;
+    notification::announce(service, &request, &bucket, &notification);
     Ok(Response::new(200))
 }

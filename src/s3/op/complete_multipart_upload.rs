@@ -1,6 +1,7 @@
 //! CompleteMultipartUpload: makes an object of the named parts.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::base::checksum::Checksum;
 use crate::base::etag::ETag;
@@ -19,6 +20,8 @@ use crate::s3::error::S3Error;
 use crate::s3::expiration::{self, Current};
 use crate::s3::lock::LockWish;
 use crate::s3::multipart::{self, UploadChecksum};
+use crate::s3::notification::event::EventName;
+use crate::s3::notification::{self, About};
 use crate::s3::op::put_object;
 use crate::s3::precondition;
 use crate::s3::request::Request;
@@ -56,7 +59,7 @@ pub async fn run<H: Host, I: Incoming>(
 
 /// What is to become an object.
 struct Wanted<'a> {
-    bucket: &'a Bucket,
+    bucket: &'a Rc<Bucket>,
     key: &'a str,
     id: UploadId,
     id_text: &'a str,
@@ -80,7 +83,7 @@ impl Wanted<'_> {
     async fn complete<H: Host>(
         &self,
         service: &S3Service<H>,
-        request: &Request,
+        request: &Authorized,
         promise: &Promise,
         condition: Condition,
         bucket_lock: Option<ObjectLock>,
@@ -102,7 +105,12 @@ impl Wanted<'_> {
         let remembered = expiration::remembered(self.bucket, &headers);
         let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
         let numbers: BTreeSet<u16> = parts.iter().map(|(number, _)| *number).collect();
-        let completion = Completion { parts, attributes, condition: condition.clone(), events: Vec::new() };
+        let sizes = stored.iter().filter(|part| numbers.contains(&part.number)).map(|part| part.bytes);
+        let bytes = sizes.sum();
+        let name = EventName::ObjectCreatedCompleteMultipartUpload;
+        let about = About { bytes, etag: etag.to_string() };
+        let events = notification::drafts(service, request, self.bucket, name, self.key, Some(about));
+        let completion = Completion { parts, attributes, condition: condition.clone(), events };
         let done = engine.complete_upload(self.bucket.id, key, self.id, completion).await;
         let committed = done.map_err(|error| self.refusal(error, &condition, request))?;
         Ok(Completed {
@@ -110,7 +118,7 @@ impl Wanted<'_> {
             checksum,
             parts: self.named.len(),
             version: committed.version,
-            bytes: stored.iter().filter(|part| numbers.contains(&part.number)).map(|part| part.bytes).sum(),
+            bytes,
             headers: remembered,
             encryption,
             modified: committed.modified,

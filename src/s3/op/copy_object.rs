@@ -21,6 +21,8 @@ use crate::s3::expiration::{self, Current};
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
 use crate::s3::new_object::NewObject;
+use crate::s3::notification::event::EventName;
+use crate::s3::notification::{self, About};
 use crate::s3::precondition;
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
@@ -74,7 +76,11 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let remembered = expiration::remembered(&bucket, &headers);
     let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let key = request.key.as_bytes();
-    let put = service.engine().put(bucket.id, key, payload, attributes, condition.clone()).await;
+    let about = About { bytes: object.bytes, etag: etag.to_string() };
+    let name = EventName::ObjectCreatedCopy;
+    let events = notification::drafts(service, &request, &bucket, name, &request.key, Some(about));
+    let engine = service.engine();
+    let put = engine.put_with_events(bucket.id, key, payload, attributes, condition.clone(), events).await;
     let committed =
         put.map_err(|error| precondition::refusal(error, &condition, &request.bucket, &request.key))?;
 

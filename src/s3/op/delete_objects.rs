@@ -12,7 +12,8 @@ use crate::s3::access::action::BYPASS_GOVERNANCE;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::lock;
-use crate::s3::op::delete_object::tolerate_missing;
+use crate::s3::notification;
+use crate::s3::op::delete_object::{event_of, tolerate_missing};
 use crate::s3::precondition;
 use crate::s3::service::S3Service;
 use crate::s3::version;
@@ -35,6 +36,10 @@ pub async fn run<H: Host, I: Incoming>(
     let mut order = Order::parse(&document, bypass_governance)?;
     for entry in &mut order.entries {
         entry.authorize(service, &request, &bucket).await;
+        if let Ok(deletion) = &mut entry.deletion {
+            let name = event_of(&bucket, deletion.version);
+            deletion.events = notification::drafts(service, &request, &bucket, name, &entry.key, None);
+        }
     }
     let deletable = order.entries.iter().filter_map(|entry| {
         let deletion = entry.deletion.as_ref().ok()?;

@@ -6,6 +6,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::notification::{self, event::EventName};
 use crate::s3::object_acl::{Place, STORED};
 use crate::s3::service::S3Service;
 use crate::s3::settings::acl;
@@ -46,7 +47,10 @@ pub async fn put<H: Host, I: Incoming>(
         Update::Headers { set: place.stored(&acl).into_iter().collect(), remove: vec![STORED.to_owned()] };
     // Whose the object is was found out by looking at this version.
     let same = Condition { sequence: Some(object.sequence), ..Condition::default() };
-    let updated = service.engine().update(bucket.id, key, Some(object.version()), update, same).await;
+    let name = EventName::ObjectAclPut;
+    let events = notification::drafts(service, &request, &bucket, name, &request.key, None);
+    let (engine, version) = (service.engine(), Some(object.version()));
+    let updated = engine.update_with_events(bucket.id, key, version, update, same, events).await;
     let updated = updated.map_err(|error| match error {
         EngineError::ConditionFailed | EngineError::ConditionOnMissing => Code::OperationAborted.into(),
         other => version::refusal(other, named, &request.key),

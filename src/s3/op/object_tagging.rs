@@ -6,6 +6,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::error::S3Error;
+use crate::s3::notification::{self, event::EventName};
 use crate::s3::service::S3Service;
 use crate::s3::tagging::{TagSet, Tagged};
 use crate::s3::version;
@@ -29,17 +30,19 @@ pub async fn put<H: Host, I: Incoming>(
     let host = service.engine().host();
     let document = body::receive_document(host, &mut request, body, DocumentDigest::Optional).await?;
     let tags = TagSet::of_document(&document, Tagged::Object)?;
-    replace(service, &request, &tags, Response::new(200)).await
+    replace(service, &request, &tags, EventName::ObjectTaggingPut, Response::new(200)).await
 }
 
 pub async fn delete<H: Host>(service: &S3Service<H>, request: Authorized) -> Result<Response, S3Error> {
-    replace(service, &request, &TagSet::default(), Response::new(204)).await
+    let name = EventName::ObjectTaggingDelete;
+    replace(service, &request, &TagSet::default(), name, Response::new(204)).await
 }
 
 async fn replace<H: Host>(
     service: &S3Service<H>,
     request: &Authorized,
     tags: &TagSet,
+    name: EventName,
     mut response: Response,
 ) -> Result<Response, S3Error> {
     let bucket = service.bucket(request)?;
@@ -49,7 +52,9 @@ async fn replace<H: Host>(
         remove: vec![TagSet::stored_name().to_owned()],
     };
     let key = request.key.as_bytes();
-    let updated = service.engine().update(bucket.id, key, named, update, Condition::default()).await;
+    let events = notification::drafts(service, request, &bucket, name, &request.key, None);
+    let condition = Condition::default();
+    let updated = service.engine().update_with_events(bucket.id, key, named, update, condition, events).await;
     let updated = updated.map_err(|error| version::refusal(error, named, &request.key))?;
     version::write(&mut response, updated.version);
     Ok(response)

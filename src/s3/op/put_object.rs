@@ -15,8 +15,11 @@ use crate::s3::lock;
 use crate::s3::metadata;
 use crate::s3::multipart::checksum_text;
 use crate::s3::new_object::NewObject;
+use crate::s3::notification::event::EventName;
+use crate::s3::notification::{self, About};
 use crate::s3::precondition;
 use crate::s3::request::Request;
+use crate::s3::route::Operation;
 use crate::s3::service::S3Service;
 use crate::s3::version;
 
@@ -121,7 +124,14 @@ pub async fn store_if<H: Host, I: Incoming>(
     let remembered = expiration::remembered(&bucket, &headers);
     let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let key = request.key.as_bytes();
-    let put = engine.put(bucket.id, key, received.payload, attributes, condition.clone()).await;
+    let name = match request.operation() {
+        Operation::PostObject => EventName::ObjectCreatedPost,
+        _ => EventName::ObjectCreatedPut,
+    };
+    let about = About { bytes, etag: etag.to_string() };
+    let events = notification::drafts(service, request, &bucket, name, &request.key, Some(about));
+    let (payload, condition) = (received.payload, condition.clone());
+    let put = engine.put_with_events(bucket.id, key, payload, attributes, condition, events).await;
     let committed = put.map_err(|error| refusal(error, request))?;
     let made = Current { key: &request.key, bytes, headers: &remembered, modified: committed.modified };
     let expiration = expiration::of_object(service, &bucket, made);

@@ -10,6 +10,8 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::encryption;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::notification::event::EventName;
+use crate::s3::notification::{self, About};
 use crate::s3::precondition::{self, Preconditions, Verdict};
 use crate::s3::request::{Request, decode};
 use crate::s3::service::S3Service;
@@ -64,7 +66,10 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         let updated = engine.update(bucket.id, from, None, update, same.clone()).await;
         updated.map_err(|error| refusal(error, &request, &condition, &source))?;
     }
-    let renamed = engine.rename(bucket.id, from, to, condition.clone(), same, Vec::new()).await;
+    let about = About { bytes: object.bytes, etag: object.attributes.etag.to_string() };
+    let name = EventName::ObjectCreatedCopy;
+    let events = notification::drafts(service, &request, &bucket, name, &request.key, Some(about));
+    let renamed = engine.rename(bucket.id, from, to, condition.clone(), same, events).await;
     renamed.map_err(|error| refusal(error, &request, &condition, &source))?;
     Ok(Response::new(200))
 }
