@@ -36,8 +36,9 @@ impl Mailbox {
         self.has_news.load(Ordering::Acquire)
     }
 
-    fn put(&self, settled: Settled) {
-        self.settled.lock().expect("no holder of this lock panics").push(settled);
+    /// Also what is no event makes room for others when it is done, of which the core wants to hear.
+    fn put(&self, settled: Option<Settled>) {
+        self.settled.lock().expect("no holder of this lock panics").extend(settled);
         self.has_news.store(true, Ordering::Release);
         (self.wake)();
     }
@@ -52,8 +53,9 @@ impl Mailbox {
 /// A message on its way.
 struct Parcel {
     message: Vec<u8>,
-    /// Who wants to know what becomes of it, and as what.
-    sender: Option<(EventId, Arc<Mailbox>)>,
+    event: Option<EventId>,
+    /// Of the core that wants to know what becomes of it.
+    sender: Arc<Mailbox>,
 }
 
 /// The targets of the node; clones share them.
@@ -122,7 +124,7 @@ impl Courier for CoreCourier {
 
     fn offer(&self, target: &str, event: Option<EventId>, message: Vec<u8>) -> bool {
         let Some(webhook) = self.webhooks.targets.get(target) else { return false };
-        let parcel = Parcel { message, sender: event.map(|event| (event, self.mailbox.clone())) };
+        let parcel = Parcel { message, event, sender: self.mailbox.clone() };
         webhook.lanes[self.core % webhook.lanes.len()].try_send(parcel).is_ok()
     }
 
@@ -144,9 +146,7 @@ fn carry(target: &NotificationTarget, parcels: &Receiver<Parcel>) {
     let agent = ureq::Agent::new_with_config(config);
     while let Ok(parcel) = parcels.recv() {
         let is_accepted = deliver(&agent, target, &parcel.message);
-        if let Some((event, mailbox)) = parcel.sender {
-            mailbox.put(Settled { event, is_accepted });
-        }
+        parcel.sender.put(parcel.event.map(|event| Settled { event, is_accepted }));
     }
 }
 

@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::{Digest as _, Md5};
 use serde_json::Value;
 
 use crate::client::{Client, Request, complete_upload, target};
@@ -115,7 +118,9 @@ fn node(receiver: &Receiver, cores: usize) -> (Node, tempfile::TempDir) {
     let address = receiver.address;
     let text = format!("[[webhook]]\nname = 'main'\nurl = 'http://{address}/hook?x=1'\ntoken = 'secret'\n");
     std::fs::write(&path, text).unwrap();
-    let arguments = ["--config", path.to_str().unwrap(), "--new-buckets", "acl"].map(str::to_owned);
+    let arguments =
+        ["--config", path.to_str().unwrap(), "--new-buckets", "acl", "--lifecycle-day-seconds", "1"];
+    let arguments = arguments.map(str::to_owned);
     let node = Node::start_with(Options { cores, arguments: arguments.to_vec(), ..Options::default() });
     let mut client = node.client_with_bucket(BUCKET);
     client.send(Request::new("PUT", &format!("/{BUCKET}?notification")).body(configuration())).expect(200);
@@ -123,8 +128,9 @@ fn node(receiver: &Receiver, cores: usize) -> (Node, tempfile::TempDir) {
 }
 
 fn configuration() -> String {
-    let events = ["ObjectCreated:*", "ObjectRemoved:*", "ObjectTagging:*", "ObjectAcl:Put"]
-        .map(|event| format!("<Event>s3:{event}</Event>"));
+    let events =
+        ["ObjectCreated:*", "ObjectRemoved:*", "ObjectTagging:*", "ObjectAcl:Put", "LifecycleExpiration:*"]
+            .map(|event| format!("<Event>s3:{event}</Event>"));
     format!(
         "<NotificationConfiguration><QueueConfiguration><Id>all</Id>\
          <Queue>arn:ringcask:sqs:us-east-1:main:webhook</Queue>{}</QueueConfiguration>\
@@ -174,6 +180,15 @@ fn a_webhook_hears_of_every_kind_of_change() {
     receiver.expect("ObjectCreated:CompleteMultipartUpload", "parts");
     client.delete(BUCKET, "copy").expect(204);
     receiver.expect("ObjectRemoved:Delete", "copy");
+    client.put(BUCKET, "due/soon", b"").expect(200);
+    receiver.expect("ObjectCreated:Put", "due/soon");
+    let rule = "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter><Prefix>due/</Prefix></Filter>\
+                <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+    let digest = BASE64.encode(Md5::digest(rule));
+    let put = Request::new("PUT", "/told?lifecycle").header("Content-MD5", &digest).body(rule);
+    client.send(put).expect(200);
+    receiver.expect("LifecycleExpiration:Delete", "due/soon");
+    client.get(BUCKET, "due/soon").expect(404);
     let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     client.send(Request::new("PUT", "/told?versioning").body(enabled)).expect(200);
     let deleted = client.delete(BUCKET, "parts").expect(204);
