@@ -250,7 +250,7 @@ impl<H: Host> S3Service<H> {
         }
         let object = match version::found(lookup, source.version, &source.key) {
             Err(error) if error.tells_missing() => {
-                request.check_missing(self, &bucket).await?;
+                request.check_missing(self, &bucket, &source.key).await?;
                 return Err(error);
             }
             found => found?,

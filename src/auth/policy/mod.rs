@@ -106,11 +106,17 @@ struct Resources {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError {
     pub message: String,
+    /// Whether AWS would take the document: it is right, and about something that is not here.
+    pub is_unsupported: bool,
 }
 
 impl PolicyError {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into() }
+        Self { message: message.into(), is_unsupported: false }
+    }
+
+    fn unsupported(message: impl Into<String>) -> Self {
+        Self { message: message.into(), is_unsupported: true }
     }
 }
 

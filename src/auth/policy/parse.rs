@@ -265,7 +265,8 @@ fn effect_of(text: &str) -> Result<Effect, PolicyError> {
     }
 }
 
-/// Reads `"*"` or an object of kinds of principals. Services, roles and federated users don't exist here.
+/// Reads `"*"` or an object of kinds of principals. Services, roles and federated users don't exist here. A
+/// service is refused by name, because AWS takes it: what is granted to it would never be used.
 fn principals_of(value: Json) -> Result<Vec<Named>, PolicyError> {
     let invalid = || PolicyError::new("Invalid principal in policy");
     let kinds = match value {
@@ -279,6 +280,10 @@ fn principals_of(value: Json) -> Result<Vec<Named>, PolicyError> {
             named.push(match kind.as_str() {
                 "AWS" => aws_principal(&text).ok_or_else(invalid)?,
                 "CanonicalUser" => Named::Canonical(text),
+                "Service" if is_service(&text) => {
+                    let message = format!("There is no service {text} here that a policy could be about.");
+                    return Err(PolicyError::unsupported(message));
+                }
                 _ => return Err(invalid()),
             });
         }
@@ -303,4 +308,17 @@ fn aws_principal(text: &str) -> Option<Named> {
         Some(name) if !name.is_empty() && !name.contains(['*', '?']) => Some(Named::User(text.to_owned())),
         _ => None,
     }
+}
+
+/// Whether a text is the name of a service, as AWS forms them: `logging.s3.amazonaws.com`.
+fn is_service(text: &str) -> bool {
+    let name = text.strip_suffix(".amazonaws.com").or_else(|| text.strip_suffix(".amazonaws.com.cn"));
+    name.is_some_and(|name| {
+        let is_label = |label: &str| {
+            let mut bytes = label.bytes();
+            !label.is_empty()
+                && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
+        name.split('.').all(is_label)
+    })
 }

@@ -69,6 +69,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) is_about_object: bool,
     /// Id of the account that owns the resource.
     pub(super) owner: Option<&'a str>,
+    /// The key of which is asked whether the sender could find it by listing; `None` for other questions.
+    pub(super) listed: Option<&'a str>,
     /// The version that is asked about, if one is named.
     pub(super) version: Option<VersionId>,
     /// Tags of the object that is asked about; `None` if it was not looked up.
@@ -99,7 +101,7 @@ impl Context for RequestContext<'_> {
                 }
                 _ => Value::Absent,
             },
-            KeyName::Prefix => Value::optional(self.request.query("prefix")),
+            KeyName::Prefix => Value::optional(self.listed.or_else(|| self.request.query("prefix"))),
             KeyName::Delimiter => Value::optional(self.request.query("delimiter")),
             KeyName::MaxKeys => {
                 let of_uploads = self.request.query("max-uploads");

@@ -116,17 +116,23 @@ impl Authorized {
             key: &self.request.key,
             version: version::named(&self.request)?,
             document,
+            listed: None,
             is_of_new: false,
         })
     }
 
-    /// Whether the sender may list a bucket, and so learn that a key in it holds nothing.
+    /// Whether the sender may list a bucket, and so learn that `key` in it holds nothing.
     pub async fn check_missing<H: Host>(
         &self,
         service: &S3Service<H>,
         bucket: &Rc<Bucket>,
+        key: &str,
     ) -> Result<(), S3Error> {
-        self.check(service, LIST_BUCKET, bucket, "", None).await.map(drop)
+        let settings = service.bucket_settings(bucket);
+        if service.is_plainly_the_owners(self.principal(), LIST_BUCKET, &settings)? {
+            return Ok(());
+        }
+        self.question(None)?.of_listing(key).ask(service, &settings).await.map(drop)
     }
 
     /// A request of the node's operator, for tests of what follows authorization.
@@ -233,8 +239,7 @@ impl<H: Host> S3Service<H> {
         }
         let is_read = matches!(authorized.request.head.method.as_str(), "GET" | "HEAD");
         let hides_missing = is_read && operation.row().level == Level::Object && {
-            let list = Question { action: LIST_BUCKET, key: "", version: None, ..asked };
-            list.ask(self, settings).await.is_err()
+            asked.of_listing(&authorized.request.key).ask(self, settings).await.is_err()
         };
         authorized.seen = seen;
         authorized.hides_missing = hides_missing;
@@ -266,6 +271,7 @@ impl<H: Host> S3Service<H> {
             owner: authorized.principal.as_ref().map(|principal| principal.account_id.as_str()),
             is_signed: authorized.principal.is_some(),
             is_about_object: false,
+            listed: None,
             version: None,
             tags: None,
             document: None,

@@ -34,6 +34,8 @@ pub(super) struct Question<'a> {
     pub(super) version: Option<VersionId>,
     /// The request's document; `None` if it was not received.
     pub(super) document: Option<&'a DocumentFacts>,
+    /// For the question whether the sender may list the bucket and so learn that it has no such key: the key.
+    pub(super) listed: Option<&'a str>,
     /// Whether it is about an object that the request is to make, and not about one that is there.
     pub(super) is_of_new: bool,
 }
@@ -102,8 +104,7 @@ impl Question<'_> {
             Ok(true) => Ok(Answer::Allowed(Seen(object.map(|object| object.sequence)))),
             // Nothing is there whose ACL could allow it: who may list may know that.
             Ok(false) if object.is_none() && rules.acl.is_some() && is_of_object_owner(self.action) => {
-                let list = Question { action: LIST_BUCKET, key: "", version: None, ..*self };
-                match list.decide(service, settings, &rules, None) {
+                match self.of_listing(self.key).decide(service, settings, &rules, None) {
                     Ok(true) => Ok(Answer::Allowed(Seen::default())),
                     _ => Err(self.denied()),
                 }
@@ -113,6 +114,15 @@ impl Question<'_> {
             }
             Ok(false) | Err(Undecided) => Err(self.denied()),
         }
+    }
+
+    /// Whether the sender may list the bucket and so learn whether it has `key`. To conditions, it is a listing
+    /// with that key as its prefix.
+    pub(super) fn of_listing<'b>(&self, key: &'b str) -> Question<'b>
+    where
+        Self: 'b,
+    {
+        Question { action: LIST_BUCKET, key: "", version: None, listed: Some(key), ..*self }
     }
 
     fn decide<H: Host>(
@@ -130,6 +140,7 @@ impl Question<'_> {
             is_signed: self.principal.is_some(),
             is_about_object: !self.key.is_empty(),
             owner: Some(rules.owner),
+            listed: self.listed,
             version: self.version,
             tags: found.map(|found| &found.tags),
             document: self.document,

@@ -17,6 +17,9 @@ pub async fn run<H: Host, I: Incoming>(
     request: Authorized,
     body: &mut I,
 ) -> Result<Response, S3Error> {
+    if request.operation() != Operation::GetBucketPolicyStatus {
+        check_account(service, &request)?;
+    }
     match request.operation() {
         Operation::PutBucketPolicy => put(service, request, body).await,
         Operation::DeleteBucketPolicy => setting::delete(service, &request, settings::POLICY).await,
@@ -33,6 +36,16 @@ pub async fn run<H: Host, I: Incoming>(
             Ok(response.with_body(policy.clone()))
         }
     }
+}
+
+/// The policy is for its bucket's account alone, whomever it lets in itself: who may write it may do everything.
+///
+/// Source: AWS, GetBucketPolicy, PutBucketPolicy and DeleteBucketPolicy: 405 for identities of other accounts.
+fn check_account<H: Host>(service: &S3Service<H>, request: &Authorized) -> Result<(), S3Error> {
+    let settings = service.bucket_settings(request.bucket()?);
+    let owner = service.owner_account(&settings);
+    let is_owners = request.principal().is_some_and(|principal| principal.account_id == owner);
+    if is_owners { Ok(()) } else { Err(Code::MethodNotAllowed.into()) }
 }
 
 async fn put<H: Host, I: Incoming>(
@@ -54,7 +67,8 @@ async fn put<H: Host, I: Incoming>(
 }
 
 fn malformed(error: PolicyError) -> S3Error {
-    S3Error::new(Code::MalformedPolicy).with_message(error.message)
+    let code = if error.is_unsupported { Code::NotImplemented } else { Code::MalformedPolicy };
+    S3Error::new(code).with_message(error.message)
 }
 
 /// Whether everybody gets in, by the policy or by an ACL that counts. A bucket that has neither is not

@@ -46,7 +46,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let condition = destination(&request, there.as_ref())?;
     let object = engine.get(bucket.id, from, None).await?.found();
     let Some(object) = object else {
-        request.check_missing(service, &bucket).await?;
+        request.check_missing(service, &bucket, &source).await?;
         return Err(S3Error::no_such_key(&source));
     };
     readable.check(&object)?;

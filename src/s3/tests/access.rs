@@ -172,6 +172,65 @@ fn who_may_not_list_does_not_learn_what_is_missing() {
 }
 
 #[test]
+fn who_may_list_some_keys_learns_what_is_missing_among_them() {
+    let node = open_node();
+    set_policy(
+        &node,
+        r#"{"Effect":"Allow","Principal":"*","Action":"s3:ListBucket","Resource":"@bkt",
+            "Condition":{"StringLike":{"s3:prefix":"public/*"}}}"#,
+    );
+    for id in ["other", ""] {
+        assert_eq!(ask(&node, id, "HEAD", "/bkt/public/none").status, 404, "{id}");
+        assert_eq!(ask(&node, id, "HEAD", "/bkt/private/none").status, 403, "{id}");
+        // It is the key that counts, not what the request says beside.
+        assert_eq!(ask(&node, id, "GET", "/bkt/private/none?prefix=public/x").status, 403, "{id}");
+    }
+}
+
+#[test]
+fn a_policy_is_its_buckets_accounts_alone_whomever_it_lets_in() {
+    let node = open_node();
+    let all = r#"{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":["@bkt","@bkt/*"]}"#;
+    set_policy(&node, all);
+    for id in ["other", "visitor", ""] {
+        for method in ["GET", "PUT", "DELETE"] {
+            let answer = ask(&node, id, method, "/bkt?policy");
+            assert_eq!(answer.error(), (405, "MethodNotAllowed".to_owned()), "{id} {method}");
+        }
+    }
+    assert_eq!(ask(&node, "guest", "GET", "/bkt?policy").status, 403);
+    assert_eq!(statuses(&node, "GET", "/bkt?policyStatus"), [200, 200, 200, 200, 200, 403, 200]);
+    assert_eq!(ask(&node, "plain", "DELETE", "/bkt?policy").status, 204);
+}
+
+#[test]
+fn principals_that_are_not_here_are_refused_by_name() {
+    let node = open_node();
+    let put = |principal: &str| {
+        let policy = format!(
+            r#"{{"Statement":{{"Effect":"Allow","Principal":{principal},"Action":"s3:PutObject",
+            "Resource":"arn:aws:s3:::bkt/*"}}}}"#
+        );
+        let answer = node.send("PUT", "/bkt?policy", &[], policy.as_bytes());
+        (answer.error(), answer.document("Error").child_text("Message").unwrap().to_owned())
+    };
+    let (error, message) = put(r#"{"Service":"logging.s3.amazonaws.com"}"#);
+    assert_eq!(error, (501, "NotImplemented".to_owned()));
+    assert!(message.contains("logging.s3.amazonaws.com"), "{message}");
+    for principal in [
+        r#"{"Service":"logging"}"#,
+        r#"{"Service":"*.amazonaws.com"}"#,
+        r#"{"AWS":"arn:aws:iam::tenant:root"}"#,
+        r#"{"AWS":"arn:aws:iam::999999999999:root"}"#,
+        r#"{"AWS":"arn:aws:iam::444455556666:user/nobody"}"#,
+        r#"{"Federated":"cognito-identity.amazonaws.com"}"#,
+    ] {
+        assert_eq!(put(principal).0, (400, "MalformedPolicy".to_owned()), "{principal}");
+    }
+    assert_eq!(node.send("GET", "/bkt?policy", &[], b"").status, 404);
+}
+
+#[test]
 fn acls_count_unless_they_are_disabled_or_ignored() {
     let node = open_node();
     let set = |canned: &str| {
