@@ -65,7 +65,7 @@ pub async fn run<H: Host, I: Incoming>(
     };
     let payload = object.followed_by(received.payload).await?;
     let same = Condition { sequence: Some(object.sequence), ..Condition::default() };
-    let about = About { bytes, etag: stored.etag.to_string() };
+    let about = About { bytes, etag: stored.etag };
     let name = EventName::ObjectCreatedPut;
     let events = notification::drafts(service, &request, &bucket, name, &request.key, Some(about));
     let key = request.key.as_bytes();

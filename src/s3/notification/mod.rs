@@ -10,6 +10,7 @@ pub mod event;
 
 use std::rc::Rc;
 
+use crate::base::etag::ETag;
 use crate::engine::{Bucket, EventDraft, EventId};
 use crate::io::Host;
 use crate::s3::access::Authorized;
@@ -54,10 +55,10 @@ pub struct Settled {
 }
 
 /// What is known of the object that an event is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct About {
     pub bytes: u64,
-    pub etag: String,
+    pub etag: ETag,
 }
 
 /// What the engine is to queue if a request's change of `key` happens: nothing in a bucket that asks for no such
@@ -75,7 +76,7 @@ pub fn drafts<H: Host>(
         source_ip: request.peer.to_string(),
         request_id: request.id.clone(),
         host_id: service.host_id().to_owned(),
-        about: about.map(|about| (about.bytes, about.etag)),
+        about: about.map(|about| (about.bytes, about.etag.to_string())),
         ..Draft::default()
     };
     complete(service, bucket, name, key, draft)

@@ -108,7 +108,7 @@ impl Wanted<'_> {
         let sizes = stored.iter().filter(|part| numbers.contains(&part.number)).map(|part| part.bytes);
         let bytes = sizes.sum();
         let name = EventName::ObjectCreatedCompleteMultipartUpload;
-        let about = About { bytes, etag: etag.to_string() };
+        let about = About { bytes, etag };
         let events = notification::drafts(service, request, self.bucket, name, self.key, Some(about));
         let completion = Completion { parts, attributes, condition: condition.clone(), events };
         let done = engine.complete_upload(self.bucket.id, key, self.id, completion).await;

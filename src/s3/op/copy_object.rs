@@ -76,7 +76,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let remembered = expiration::remembered(&bucket, &headers);
     let attributes = Attributes { etag, checksum: checksum.clone(), headers, lock };
     let key = request.key.as_bytes();
-    let about = About { bytes: object.bytes, etag: etag.to_string() };
+    let about = About { bytes: object.bytes, etag };
     let name = EventName::ObjectCreatedCopy;
     let events = notification::drafts(service, &request, &bucket, name, &request.key, Some(about));
     let engine = service.engine();

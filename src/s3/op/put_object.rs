@@ -128,7 +128,7 @@ pub async fn store_if<H: Host, I: Incoming>(
         Operation::PostObject => EventName::ObjectCreatedPost,
         _ => EventName::ObjectCreatedPut,
     };
-    let about = About { bytes, etag: etag.to_string() };
+    let about = About { bytes, etag };
     let events = notification::drafts(service, request, &bucket, name, &request.key, Some(about));
     let (payload, condition) = (received.payload, condition.clone());
     let put = engine.put_with_events(bucket.id, key, payload, attributes, condition, events).await;

@@ -66,7 +66,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         let updated = engine.update(bucket.id, from, None, update, same.clone()).await;
         updated.map_err(|error| refusal(error, &request, &condition, &source))?;
     }
-    let about = About { bytes: object.bytes, etag: object.attributes.etag.to_string() };
+    let about = About { bytes: object.bytes, etag: object.attributes.etag };
     let name = EventName::ObjectCreatedCopy;
     let events = notification::drafts(service, &request, &bucket, name, &request.key, Some(about));
     let renamed = engine.rename(bucket.id, from, to, condition.clone(), same, events).await;

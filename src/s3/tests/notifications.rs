@@ -28,6 +28,8 @@ struct Post {
     waiting: Cell<usize>,
     waiting_max: usize,
     refuses: bool,
+    /// A target that accepts nothing.
+    stuck: Option<&'static str>,
     work: Signal,
 }
 
@@ -44,6 +46,7 @@ impl Post {
             waiting: Cell::new(0),
             waiting_max,
             refuses,
+            stuck: None,
             work: Signal::default(),
         }
     }
@@ -57,7 +60,7 @@ impl Post {
 
 impl Courier for Post {
     fn admit(&self, target: &str) -> Admission {
-        if target != arn() {
+        if ![arn("main"), arn("other")].iter().any(|known| known == target) {
             return Admission::Unknown;
         }
         if self.waiting.get() == self.waiting_max {
@@ -71,10 +74,11 @@ impl Courier for Post {
         self.waiting.set(self.waiting.get() - 1);
     }
 
-    fn offer(&self, _target: &str, event: Option<EventId>, message: Vec<u8>) -> bool {
+    fn offer(&self, target: &str, event: Option<EventId>, message: Vec<u8>) -> bool {
         self.messages.borrow_mut().push(serde_json::from_slice(&message).unwrap());
         let Some(event) = event else { return true };
-        if self.accepts.get() > 0 {
+        let is_stuck = self.stuck.is_some_and(|stuck| target == arn(stuck));
+        if self.accepts.get() > 0 && !is_stuck {
             self.accepts.set(self.accepts.get() - 1);
             self.settled.borrow_mut().push(Settled { event, is_accepted: !self.refuses });
             self.work.raise();
@@ -87,14 +91,14 @@ impl Courier for Post {
     }
 }
 
-fn arn() -> String {
-    NotificationTarget::arn_of("us-east-1", "main")
+fn arn(name: &str) -> String {
+    NotificationTarget::arn_of("us-east-1", name)
 }
 
 fn node() -> Node {
-    let target = NotificationTarget {
-        name: "main".to_owned(),
-        arn: arn(),
+    let target = |name: &str| NotificationTarget {
+        name: name.to_owned(),
+        arn: arn(name),
         url: "http://localhost/".to_owned(),
         host: "localhost".to_owned(),
         port: 80,
@@ -103,7 +107,7 @@ fn node() -> Node {
         token: None,
         queue_max: 1,
     };
-    let (new_buckets, notification_targets) = (NewBuckets::Acl, vec![target]);
+    let (new_buckets, notification_targets) = (NewBuckets::Acl, vec![target("main"), target("other")]);
     Node::with_settings("bkt", Settings { new_buckets, notification_targets, ..Settings::default() })
 }
 
@@ -113,7 +117,7 @@ fn ask_for(node: &Node, events: &[&str]) {
     let document = format!(
         "<NotificationConfiguration><QueueConfiguration><Id>all</Id><Queue>{}</Queue>{events}\
          </QueueConfiguration></NotificationConfiguration>",
-        arn()
+        arn("main")
     );
     assert_eq!(node.send("PUT", "/bkt?notification", &[], document.as_bytes()).status, 200);
 }
@@ -310,6 +314,32 @@ fn what_was_not_accepted_is_told_again_after_the_power_went() {
     assert_eq!(post.keys(), keys[5..]);
     let node = node.restart();
     assert_eq!(node.service().engine().events_count(), 0);
+}
+
+#[test]
+fn a_target_that_accepts_nothing_holds_no_other_back() {
+    let node = node();
+    let rule = |name: &str| {
+        format!(
+            "<QueueConfiguration><Queue>{}</Queue><Event>s3:ObjectCreated:*</Event><Filter><S3Key><FilterRule>\
+             <Name>prefix</Name><Value>{name}/</Value></FilterRule></S3Key></Filter></QueueConfiguration>",
+            arn(name)
+        )
+    };
+    let document =
+        format!("<NotificationConfiguration>{}{}</NotificationConfiguration>", rule("main"), rule("other"));
+    assert_eq!(node.send("PUT", "/bkt?notification", &[], document.as_bytes()).status, 200);
+    let count = 2 * EVENTS_UNDER_WAY_PER_CORE_MAX;
+    for number in 0..count {
+        node.send("PUT", &format!("/bkt/main/{number}"), &[], b"");
+        node.send("PUT", &format!("/bkt/other/{number}"), &[], b"");
+    }
+    let post = Rc::new(Post { stuck: Some("main"), ..Post::with(usize::MAX, usize::MAX, false) });
+    deliver(&node, &post);
+    let told = post.keys();
+    let of = |name: &str| told.iter().filter(|key| key.starts_with(name)).count();
+    assert_eq!((of("main/"), of("other/")), (EVENTS_UNDER_WAY_PER_CORE_MAX, count));
+    assert_eq!(node.service().engine().events_count(), count, "what was not accepted stays");
 }
 
 #[test]
