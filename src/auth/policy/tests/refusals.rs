@@ -66,7 +66,11 @@ fn statements_with_what_cannot_be_evaluated_are_refused() {
         (r#""Principal":{"AWS":"777788889999"}"#, "Invalid principal in policy"),
         (r#""Principal":{"AWS":[]}"#, "Invalid principal in policy"),
         (r#""Principal":{"CanonicalUser":"00"}"#, "Invalid principal in policy"),
-        (r#""Principal":{"Service":"logging.s3.amazonaws.com"}"#, "Invalid principal in policy"),
+        (
+            r#""Principal":{"Service":"logging.s3.amazonaws.com"}"#,
+            "There is no service logging.s3.amazonaws.com here that a policy could be about.",
+        ),
+        (r#""Principal":{"Service":"logging"}"#, "Invalid principal in policy"),
         (r#""NotPrincipal":{"AWS":"444455556666"}"#, "Allow with NotPrincipal is not allowed."),
         (r#""Action""#, "Missing required field Action"),
         (r#""Action":"s3:GetObjects""#, "Policy has invalid action"),
