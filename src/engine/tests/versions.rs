@@ -388,3 +388,61 @@ fn a_scan_meets_every_version_once_and_says_since_when_it_is_not_current() {
         }
     });
 }
+
+#[test]
+fn versions_survive_the_cleaning_of_the_log_and_deleted_ones_stay_gone() {
+    run(|simulation| async move {
+        let node = Node::start(&simulation, 2, 1).await.unwrap();
+        let engine = node.core(0);
+        let id = bucket(&node, Versioning::Unversioned).await;
+        put(engine, id, b"early", b"null").await.unwrap();
+        turn(&node, Versioning::Enabled).await;
+        let early = put_version(engine, id, b"early", b"from early on").await;
+        let hidden = put_version(engine, id, b"hidden", b"hidden").await;
+        let marker = engine.delete(id, b"hidden", Deletion::default()).await.unwrap().version.unwrap();
+        let update = Update::Headers { set: vec![("t".to_owned(), b"1".to_vec())], remove: Vec::new() };
+        engine.update(id, b"early", None, update, Condition::default()).await.unwrap();
+        let mut last = vec![VersionId::Null; 40];
+        for round in 0..30u64 {
+            for number in 0..40u64 {
+                let (key, engine) = (number.to_le_bytes(), node.core(number as usize));
+                let made = put_version(engine, id, &key, &content(round * 100 + number, 40_000)).await;
+                engine.delete(id, &key, of(last[number as usize])).await.unwrap();
+                last[number as usize] = made;
+            }
+            let undone = engine.delete(id, b"early", Deletion::default()).await.unwrap();
+            engine.delete(id, b"early", of(undone.version.unwrap())).await.unwrap();
+            for engine in &node.engines {
+                engine.maintain().await.unwrap();
+            }
+        }
+        let used: u64 = node.engines.iter().map(|engine| engine.inner.log.bytes_used()).sum();
+        assert!(used < 30 << 20, "48 MB were written, {used} bytes are in use");
+        let last = &last[..];
+        let check = async |node: Node| {
+            let engine = node.core(1);
+            assert_eq!(names(engine, id, b"early").await, [(early, false), (VersionId::Null, false)]);
+            assert_eq!(names(engine, id, b"hidden").await, [(marker, true), (hidden, false)]);
+            let updated = engine.get(id, b"early", Some(early)).await.unwrap().found().unwrap();
+            assert!(updated.attributes.headers.contains(&("t".to_owned(), b"1".to_vec())));
+            for number in 0..40u64 {
+                let key = number.to_le_bytes();
+                assert_eq!(names(engine, id, &key).await, [(last[number as usize], false)]);
+                assert_eq!(get(engine, id, &key).await, Ok(Some(content(2900 + number, 40_000))));
+            }
+        };
+        node.shutdown().await;
+        simulation.crash();
+        check(Node::start(&simulation, 2, 1).await.unwrap()).await;
+        // With another number of cores, and then from the log alone.
+        simulation.crash();
+        check(Node::start(&simulation, 3, 1).await.unwrap()).await;
+        simulation.crash();
+        for file in simulation.disk(0).list().unwrap() {
+            if file.name.starts_with("checkpoint") {
+                simulation.disk(0).remove(&file.name).await.unwrap();
+            }
+        }
+        check(Node::start(&simulation, 1, 1).await.unwrap()).await;
+    });
+}
