@@ -754,8 +754,8 @@ fn fit_to_drive<D: Disk>(mut options: Options, disk: &D) -> Options {
     const MIB: u64 = 1 << 20;
     let Ok(space) = disk.space() else { return options };
     let share = |divisor: u64| (space.bytes_total / divisor / MIB).max(1) * MIB;
-    options.log_segment_bytes = options.log_segment_bytes.min(share(64)).max(4 * MIB);
-    options.data_segment_bytes = options.data_segment_bytes.min(share(32)).max(8 * MIB);
+    options.log_segment_bytes = options.log_segment_bytes.min(share(64).max(4 * MIB));
+    options.data_segment_bytes = options.data_segment_bytes.min(share(32).max(8 * MIB));
     options
 }
 

@@ -121,7 +121,8 @@ impl<H: Host> Engine<H> {
         dead > share && dead > 2 * self.inner.options.log_segment_bytes
     }
 
-    fn oldest_cleanable(&self) -> Option<(SegmentId, LogSegment)> {
+    /// The segment that cleaning takes next: all that could hold what its deletions hide are gone.
+    pub(super) fn oldest_cleanable(&self) -> Option<(SegmentId, LogSegment)> {
         let generation = self.inner.identity.generation;
         let oldest = self.inner.checkpoint.oldest_position()?.segment;
         let sealed = self.inner.log.sealed_segments();

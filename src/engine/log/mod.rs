@@ -318,11 +318,13 @@ impl<H: Host> Inner<H> {
     /// Takes what fits one batch: at least what one append wants together.
     fn take_batch(&self) -> Vec<Pending> {
         let mut queue = self.queue.borrow_mut();
+        // A batch fits any segment, however small.
+        let bytes_max = BUFFER_BYTES.min((self.segment_bytes / 4 * 3) as usize);
         let mut bytes = BATCH_HEADER_BYTES;
         let mut batch = Vec::new();
         while let Some(next) = queue.front() {
             bytes += next.bytes;
-            if bytes > BUFFER_BYTES && !batch.is_empty() {
+            if bytes > bytes_max && !batch.is_empty() {
                 break;
             }
             batch.extend(queue.pop_front());
@@ -499,7 +501,7 @@ impl<H: Host> Inner<H> {
         const ZEROS_BYTES: usize = 1024 * 1024;
         let file = self.disk.open(name, OpenMode::Create).await?;
         self.disk.allocate(&file, 0..self.segment_bytes).await?;
-        let mut zeros = Buffer::heap(ZEROS_BYTES);
+        let mut zeros = Buffer::heap(ZEROS_BYTES.min(self.segment_bytes as usize));
         let mut offset = 0;
         while offset < self.segment_bytes {
             let count = (self.segment_bytes - offset).min(ZEROS_BYTES as u64) as usize;

@@ -10,7 +10,7 @@ use crate::engine::format::segment::{BATCH_HEADER_BYTES, BatchHeader, SegmentHea
 use crate::engine::format::{Location, SegmentId};
 use crate::io::{Buffer, Disk};
 
-/// Least bytes read at once.
+/// Bytes read at once, unless a batch is longer or the segment ends before.
 const WINDOW_BYTES: usize = 1024 * 1024;
 
 /// A record found in the log, checksums verified.
@@ -81,7 +81,8 @@ impl<D: Disk> SegmentScanner<D> {
             _ if batch.iter().all(|byte| *byte == 0) => return Ok(Opened::Unused),
             _ => return Ok(Opened::Damaged),
         };
-        let window = Buffer::heap(WINDOW_BYTES);
+        // Grows with the first read.
+        let window = Buffer::heap(BLOCK_BYTES);
         Ok(Opened::Segment(Self { disk: disk.clone(), file, header, window, window_start: 0 }))
     }
 
@@ -149,7 +150,8 @@ impl<D: Disk> SegmentScanner<D> {
     async fn bytes(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
         let have = self.window_start..self.window_start + self.window.len() as u64;
         if !(have.contains(&offset) && offset + count as u64 <= have.end) {
-            let wanted = count.next_multiple_of(BLOCK_BYTES).max(WINDOW_BYTES);
+            let rest = self.header.bytes.saturating_sub(offset).min(WINDOW_BYTES as u64) as usize;
+            let wanted = count.max(rest).next_multiple_of(BLOCK_BYTES);
             let mut window = std::mem::replace(&mut self.window, Buffer::heap(BLOCK_BYTES));
             if window.capacity() < wanted {
                 window = Buffer::heap(wanted);

@@ -3,23 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use super::histories::*;
 use super::model::{Change, Held, Model, Name, State, tagged, usage_of};
 use super::*;
 use crate::base::local::Receiver;
 use crate::io::sim::Faults;
-
-/// Histories that a plain test run tries; `RINGCASK_CRASH_SEEDS=FIRST..LAST` tries others.
-const SEEDS: std::ops::Range<u64> = 0..60;
-
-/// A small generator of its own, so that the history is a function of the seed alone.
-pub(super) struct Draw(pub u64);
-
-impl Draw {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 /// Buckets of a history: one without versioning, and one whose versioning is enabled and suspended by turns.
 const BUCKETS: [&str; 2] = ["plain", "versioned"];
@@ -38,9 +26,20 @@ struct History {
     model: Model,
     /// Names of the versions of each key, newest first, as they were found last.
     names: BTreeMap<Name, Vec<VersionId>>,
+    uploads: Vec<OpenUpload>,
+}
+
+/// An upload that stays open over rounds and restarts.
+struct OpenUpload {
+    name: Name,
+    id: UploadId,
+    parts: BTreeMap<u16, Vec<u8>>,
 }
 
 fn draw_change(history: &mut History, taken: &mut Vec<Name>) -> Option<(Name, Change)> {
+    if history.draw.below(8) == 0 {
+        return draw_end_of_upload(history, taken);
+    }
     let draw = &mut history.draw;
     let name = (draw.below(2) as usize, format!("key-{}", draw.below(12)).into_bytes());
     if taken.contains(&name) {
@@ -50,8 +49,8 @@ fn draw_change(history: &mut History, taken: &mut Vec<Name>) -> Option<(Name, Ch
     let size = |draw: &mut Draw| match draw.below(4) {
         0 => draw.below(100) as usize,
         1 => draw.below(70_000) as usize,
-        2 => 65_000 + draw.below(2000) as usize,
-        _ => draw.below(900_000) as usize,
+        2 => 60_000 + draw.below(7000) as usize,
+        _ => draw.below(500_000) as usize,
     };
     let state = history.model.get(&name).map_or(&[][..], |states| &states[0]);
     let place = draw.below(state.len().max(1) as u64) as usize;
@@ -76,6 +75,16 @@ fn draw_change(history: &mut History, taken: &mut Vec<Name>) -> Option<(Name, Ch
         _ => Change::DeleteVersion { place },
     };
     Some((name, change))
+}
+
+/// The end of an open upload: the model takes no further part of it, whatever happens.
+fn draw_end_of_upload(history: &mut History, taken: &mut Vec<Name>) -> Option<(Name, Change)> {
+    let place = history.draw.below(history.uploads.len().max(1) as u64) as usize;
+    history.uploads.get(place).filter(|upload| !taken.contains(&upload.name))?;
+    let OpenUpload { name, id, parts } = history.uploads.swap_remove(place);
+    taken.push(name.clone());
+    let aborts = history.draw.below(4) == 0;
+    Some((name, if aborts { Change::AbortBegun { id } } else { Change::Complete { id, parts } }))
 }
 
 /// A key whose current object is certain and stays so.
@@ -132,18 +141,14 @@ async fn carry_out(
             for (number, bytes) in (1..).zip(&parts) {
                 named.push((number, store_part(&engine, bucket, key, upload, number, bytes).await?));
             }
-            let completion = Completion {
-                parts: named,
-                attributes: plain(&parts.concat()),
-                condition,
-                events: Vec::new(),
-            };
-            let completed = engine.complete_upload(bucket, key, upload, completion).await;
-            if completed == Err(EngineError::Locked) {
-                engine.abort_upload(bucket, key, upload).await?;
-            }
-            completed.map(drop)
+            complete(&engine, bucket, key, upload, named, &parts.concat()).await
         }
+        Change::Complete { id, parts } => {
+            let named = parts.iter().map(|(number, bytes)| (*number, attributes(bytes).etag)).collect();
+            let bytes: Vec<u8> = parts.into_values().flatten().collect();
+            complete(&engine, bucket, key, id, named, &bytes).await
+        }
+        Change::AbortBegun { id } => engine.abort_upload(bucket, key, id).await,
         Change::DeleteVersion { place } => {
             let deletion = Deletion { version: Some(versions[place]), ..Deletion::default() };
             engine.delete(bucket, key, deletion).await.map(|deleted| assert!(deleted.existed))
@@ -158,6 +163,24 @@ async fn carry_out(
         }
     };
     if result == Err(EngineError::Locked) { Ok(()) } else { result }
+}
+
+/// Completes an upload, or aborts it if a legal hold refuses that.
+async fn complete(
+    engine: &SimEngine,
+    bucket: BucketId,
+    key: &[u8],
+    upload: UploadId,
+    parts: Vec<(u16, ETag)>,
+    bytes: &[u8],
+) -> Result<(), EngineError> {
+    let attributes = plain(bytes);
+    let completion = Completion { parts, attributes, condition: Condition::default(), events: Vec::new() };
+    let completed = engine.complete_upload(bucket, key, upload, completion).await;
+    if completed == Err(EngineError::Locked) {
+        engine.abort_upload(bucket, key, upload).await?;
+    }
+    completed.map(drop)
 }
 
 fn plain(bytes: &[u8]) -> Attributes {
@@ -241,22 +264,16 @@ async fn judge(node: &Node, history: &mut History) {
             *states = vec![held];
             history.names.insert(name.clone(), versions);
         }
+        for OpenUpload { name, id, parts } in history.uploads.iter().filter(|it| it.name.0 == number) {
+            let (_, found) = node.core(2).upload(bucket, &name.1, *id, 0, 100).await.unwrap();
+            let found: Vec<_> = found.into_iter().map(|part| (part.number, part.etag)).collect();
+            let stored: Vec<_> = parts.iter().map(|(it, bytes)| (*it, attributes(bytes).etag)).collect();
+            assert_eq!(found, stored, "seed {seed}: parts of an upload");
+        }
         let states = history.model.iter().filter(|((it, _), _)| *it == number);
         let expected = usage_of(states.map(|(_, states)| &states[0]));
         assert_eq!(node.core(1).usage(bucket).await, Ok(expected), "seed {seed}: usage");
     }
-}
-
-/// References that the owners count must be those that the indexes hold.
-pub(super) async fn judge_references(node: &Node, seed: u64) {
-    node.core(0).host().sleep(std::time::Duration::from_secs(2)).await;
-    let mut held: BTreeMap<format::ExtentId, u32> = BTreeMap::new();
-    for engine in &node.engines {
-        engine.inner.index.borrow().for_each_slice(|slice| *held.entry(slice.extent).or_default() += 1);
-    }
-    let mut counted = BTreeMap::new();
-    node.engines.iter().for_each(|engine| counted.extend(engine.inner.extents.references()));
-    assert_eq!(counted, held, "seed {seed}: references to extents");
 }
 
 fn run(seed: u64) {
@@ -265,7 +282,7 @@ fn run(seed: u64) {
     let drives = 1 + draw.below(3) as usize;
     let versioning = [Versioning::Unversioned, Versioning::Enabled];
     let buckets = simulation.block_on(async {
-        let node = Node::start(&simulation, 2, drives).await.unwrap();
+        let node = Node::start_with(&simulation, 2, drives, tiny()).await.unwrap();
         let mut buckets = [0; 2];
         for (number, name) in BUCKETS.into_iter().enumerate() {
             let made = node.core(0).create_bucket(name, versioning[number], BTreeMap::new()).await;
@@ -275,7 +292,8 @@ fn run(seed: u64) {
     });
     simulation.crash();
     let (model, names) = (Model::new(), BTreeMap::new());
-    let mut history = History { seed, simulation, draw, drives, buckets, versioning, model, names };
+    let uploads = Vec::new();
+    let mut history = History { seed, simulation, draw, drives, buckets, versioning, model, names, uploads };
     for _ in 0..4 {
         history.life();
     }
@@ -284,12 +302,13 @@ fn run(seed: u64) {
 impl History {
     /// A start with any number of cores, some rounds of changes, a crash.
     fn life(&mut self) {
+        cut_off_start(&self.simulation, &mut self.draw, self.drives, &tiny());
         let cores = 1 + self.draw.below(3) as usize;
-        let node = self.simulation.block_on(Node::start(&self.simulation, cores, self.drives));
+        let node = self.simulation.block_on(Node::start_with(&self.simulation, cores, self.drives, tiny()));
         let node = node.unwrap_or_else(|error| panic!("seed {}: {error}", self.seed));
         self.judge(&node);
         self.simulation.block_on(judge_references(&node, self.seed));
-        for _ in 0..self.draw.below(4) {
+        for _ in 0..self.draw.below(8) {
             self.round(&node);
         }
         self.crash_in_the_middle(&node);
@@ -304,6 +323,9 @@ impl History {
     fn round(&mut self, node: &Node) {
         if self.draw.below(3) == 0 {
             self.turn_versioning(node);
+        }
+        if self.draw.below(2) == 0 {
+            self.go_on_with_upload(node);
         }
         let under_way = self.begin(node);
         let seed = self.seed;
@@ -326,6 +348,25 @@ impl History {
         self.judge(node);
     }
 
+    /// Begins an upload that stays open, or stores a part of one, perhaps again.
+    fn go_on_with_upload(&mut self, node: &Node) {
+        let place = self.draw.below(3) as usize;
+        let engine = node.core(self.draw.below(3) as usize);
+        if place >= self.uploads.len() {
+            let name = (self.draw.below(2) as usize, format!("key-{}", self.draw.below(12)).into_bytes());
+            let created = engine.create_upload(self.buckets[name.0], &name.1, Vec::new());
+            let id = self.simulation.block_on(created).unwrap().id;
+            self.uploads.push(OpenUpload { name, id, parts: BTreeMap::new() });
+        }
+        let place = place.min(self.uploads.len() - 1);
+        let number = 1 + self.draw.below(4) as u16;
+        let bytes = content(self.draw.0, 1 + self.draw.below(300_000) as usize);
+        let OpenUpload { name: (bucket, key), id, parts } = &mut self.uploads[place];
+        let stored = store_part(engine, self.buckets[*bucket], key, *id, number, &bytes);
+        self.simulation.block_on(stored).unwrap();
+        parts.insert(number, bytes);
+    }
+
     fn turn_versioning(&mut self, node: &Node) {
         let next = match self.versioning[1] {
             Versioning::Enabled => Versioning::Suspended,
@@ -345,6 +386,7 @@ impl History {
             self.simulation.set_faults(faults);
         }
         let under_way = self.begin(node);
+        begin_background_work(node, &mut self.draw);
         let acknowledged = Rc::new(RefCell::new(Vec::new()));
         let log = acknowledged.clone();
         let waiting = async {
@@ -354,7 +396,7 @@ impl History {
                 }
             }
         };
-        let steps = self.draw.below(800);
+        let steps = self.draw.below(2000);
         self.simulation.block_on_for(waiting, steps);
         self.simulation.set_faults(Faults::default());
         self.simulation.crash();
@@ -368,7 +410,7 @@ impl History {
     fn begin(&mut self, node: &Node) -> Vec<UnderWay> {
         let mut taken = Vec::new();
         let mut under_way = Vec::new();
-        for number in 0..1 + self.draw.below(8) {
+        for number in 0..1 + self.draw.below(12) {
             let Some((name, change)) = draw_change(self, &mut taken) else { continue };
             let states = self.model.entry(name.clone()).or_insert_with(|| vec![State::new()]);
             let after = change.outcome(&states[0], self.versioning[name.0]);
@@ -391,35 +433,11 @@ async fn maintain(node: &Node, chance: u64) {
         checkpoint::write(engine).await.unwrap();
     }
     for engine in node.engines.iter().filter(|_| chance == 1) {
-        engine.maintain().await.unwrap();
-        if let Some((id, segment)) = engine.inner.log.sealed_segments().first().copied()
-            && engine.inner.checkpoint.oldest_position().is_some_and(|position| id < position.segment)
-        {
-            engine.clean(id, segment).await.unwrap();
-        }
+        clean_oldest(engine).await.unwrap();
     }
 }
 
 #[test]
 fn acknowledged_changes_survive_crashes_and_restarts_with_other_cores() {
     seeds().for_each(|seed| try_history(seed, "engine::tests::crash::", run));
-}
-
-/// The histories that a run tries.
-pub(super) fn seeds() -> std::ops::Range<u64> {
-    match std::env::var("RINGCASK_CRASH_SEEDS") {
-        Ok(text) => {
-            let (first, last) = text.split_once("..").expect("RINGCASK_CRASH_SEEDS=FIRST..LAST");
-            first.parse().expect("a number")..last.parse().expect("a number")
-        }
-        Err(_) => SEEDS,
-    }
-}
-
-/// Tries one history; if it fails, says how to replay it alone.
-pub(super) fn try_history(seed: u64, test: &str, history: fn(u64)) {
-    if let Err(panic) = std::panic::catch_unwind(|| history(seed)) {
-        eprintln!("replay with: RINGCASK_CRASH_SEEDS={seed}..{} cargo test --lib {test}", seed + 1);
-        std::panic::resume_unwind(panic);
-    }
 }

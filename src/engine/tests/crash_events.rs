@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::crash::{Draw, seeds, try_history};
+use super::histories::*;
 use super::*;
 use crate::base::local::Receiver;
 use crate::io::sim::Faults;
@@ -236,7 +236,7 @@ fn history(seed: u64) {
     let mut draw = Draw(seed.wrapping_mul(83) + 5);
     let drives = 1 + draw.below(2) as usize;
     let versioning = [Versioning::Unversioned, Versioning::Enabled][draw.below(2) as usize];
-    let node = simulation.block_on(Node::start(&simulation, 2, drives)).unwrap();
+    let node = simulation.block_on(Node::start_with(&simulation, 2, drives, tiny())).unwrap();
     let made = simulation.block_on(node.core(0).create_bucket("bucket", versioning, BTreeMap::new()));
     let bucket = made.unwrap().id;
     let (objects, due, done) = Default::default();
@@ -244,8 +244,9 @@ fn history(seed: u64) {
     simulation.crash();
     let (mut uncertain, mut maybe_done) = (Vec::new(), BTreeSet::new());
     for _ in 0..4 {
+        cut_off_start(&simulation, &mut draw, drives, &tiny());
         let cores = 1 + draw.below(3) as usize;
-        let node = simulation.block_on(Node::start(&simulation, cores, drives));
+        let node = simulation.block_on(Node::start_with(&simulation, cores, drives, tiny()));
         let node = node.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         simulation.block_on(judge(&node, &mut model, &uncertain, &maybe_done, seed));
         for _ in 0..draw.below(4) {
@@ -274,19 +275,9 @@ fn round(simulation: &Simulation, node: &Node, draw: &mut Draw, model: &mut Mode
         if chance == 1 {
             simulation.block_on(checkpoint::write(engine)).unwrap();
         }
-        simulation.block_on(clean_oldest(engine));
+        simulation.block_on(clean_oldest(engine)).unwrap();
     }
     simulation.block_on(judge(node, model, &[], &BTreeSet::new(), seed));
-}
-
-/// Cleans the oldest segment, whether or not that pays.
-pub(super) async fn clean_oldest(engine: &SimEngine) {
-    engine.maintain().await.unwrap();
-    if let Some((id, segment)) = engine.inner.log.sealed_segments().first().copied()
-        && engine.inner.checkpoint.oldest_position().is_some_and(|position| id < position.segment)
-    {
-        engine.clean(id, segment).await.unwrap();
-    }
 }
 
 /// Some changes at once; the power goes before all are acknowledged. Returns what nobody was told.
@@ -303,6 +294,7 @@ fn crash_in_the_middle(
     }
     let done = begin_done(node, draw, found);
     let changes = begin(node, draw, model);
+    begin_background_work(node, draw);
     let acknowledged = Rc::new(RefCell::new((Vec::new(), Vec::new())));
     let (mut uncertain, mut maybe_done) = (Vec::new(), BTreeSet::new());
     for (change, result) in changes {
@@ -323,7 +315,7 @@ fn crash_in_the_middle(
             }
         });
     }
-    simulation.block_on_for(std::future::pending::<()>(), draw.below(500));
+    simulation.block_on_for(node.core(0).host().sleep(LONG), draw.below(1500));
     simulation.set_faults(Faults::default());
     simulation.crash();
     let (changes, done) = acknowledged.take();

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::crash::{Draw, judge_references, seeds, try_history};
-use super::crash_events::clean_oldest;
+use super::histories::*;
 use super::*;
 use crate::io::sim::Faults;
 
@@ -98,14 +97,15 @@ fn history(seed: u64) {
     let mut draw = Draw(seed.wrapping_mul(71) + 3);
     let mut objects = Objects::new();
     let drives = 1 + draw.below(2) as usize;
-    let node = simulation.block_on(Node::start(&simulation, 2, drives)).unwrap();
+    let node = simulation.block_on(Node::start_with(&simulation, 2, drives, tiny())).unwrap();
     let made = node.core(0).create_bucket("bucket", Versioning::Unversioned, BTreeMap::new());
     let bucket = simulation.block_on(made).unwrap().id;
     simulation.crash();
     let (mut uncertain, mut fresh) = (Vec::new(), 0);
     for _ in 0..5 {
+        cut_off_start(&simulation, &mut draw, drives, &tiny());
         let cores = 1 + draw.below(4) as usize;
-        let node = simulation.block_on(Node::start(&simulation, cores, drives));
+        let node = simulation.block_on(Node::start_with(&simulation, cores, drives, tiny()));
         let node = node.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         simulation.block_on(judge(&node, bucket, &mut objects, &uncertain, seed));
         let rounds = draw.below(3);
@@ -129,7 +129,8 @@ fn history(seed: u64) {
                 under_way.push(change);
             }
             if is_last {
-                simulation.block_on_for(std::future::pending::<()>(), draw.below(600));
+                begin_background_work(&node, &mut draw);
+                simulation.block_on_for(node.core(0).host().sleep(LONG), draw.below(1500));
                 simulation.set_faults(Faults::default());
                 simulation.crash();
             } else {
@@ -143,7 +144,7 @@ fn history(seed: u64) {
             uncertain = uncertain_now.map(|(_, change)| change).collect();
             if !is_last {
                 for engine in node.engines.iter().filter(|_| draw.below(2) == 0) {
-                    simulation.block_on(clean_oldest(engine));
+                    simulation.block_on(clean_oldest(engine)).unwrap();
                 }
                 simulation.block_on(judge(&node, bucket, &mut objects, &[], seed));
             }

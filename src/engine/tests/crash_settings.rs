@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::crash::{Draw, seeds, try_history};
+use super::histories::*;
 use super::*;
 use crate::base::local::Receiver;
 use crate::io::sim::Faults;
@@ -76,7 +76,7 @@ fn begin(node: &Node, draw: &mut Draw, model: &mut Model) -> Vec<(Name, Receiver
         if under_way.iter().any(|(taken, _)| *taken == name) {
             continue;
         }
-        let bytes = draw.below(150_000) as usize;
+        let bytes = draw.below(100_000) as usize;
         let value = (draw.below(4) > 0).then(|| content(draw.0, bytes));
         model.entry(name.clone()).or_insert_with(|| vec![None]).push(value.clone());
         let (done, result) = crate::base::local::oneshot();
@@ -93,18 +93,24 @@ fn settle(model: &mut Model, name: &Name) {
     *states = vec![last];
 }
 
+/// A record of all settings must fit.
+fn options() -> Options {
+    Options { log_segment_bytes: 1 << 20, ..tiny() }
+}
+
 fn history(seed: u64) {
     let simulation = Simulation::new(seed);
     let mut draw = Draw(seed.wrapping_mul(91) + 1);
     let mut model = Model::new();
     let drives = 1 + draw.below(2) as usize;
-    let node = simulation.block_on(Node::start(&simulation, 2, drives)).unwrap();
+    let node = simulation.block_on(Node::start_with(&simulation, 2, drives, options())).unwrap();
     let made = node.core(0).create_bucket("bucket", Versioning::Unversioned, BTreeMap::new());
     simulation.block_on(made).unwrap();
     simulation.crash();
     for _ in 0..4 {
+        cut_off_start(&simulation, &mut draw, drives, &options());
         let cores = 1 + draw.below(3) as usize;
-        let node = simulation.block_on(Node::start(&simulation, cores, drives));
+        let node = simulation.block_on(Node::start_with(&simulation, cores, drives, options()));
         let node = node.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         judge(&node, &mut model, seed);
         for _ in 0..draw.below(5) {
@@ -116,7 +122,7 @@ fn history(seed: u64) {
             }
             if draw.below(2) == 0 {
                 for engine in &node.engines {
-                    simulation.block_on(engine.maintain()).unwrap();
+                    simulation.block_on(clean_oldest(engine)).unwrap();
                 }
             }
             judge(&node, &mut model, seed);
@@ -131,6 +137,7 @@ fn crash_in_the_middle(simulation: &Simulation, node: &Node, draw: &mut Draw, mo
         simulation.set_faults(Faults { write_error: 0.02, sync_error: 0.05, ..Faults::default() });
     }
     let under_way = begin(node, draw, model);
+    begin_background_work(node, draw);
     let acknowledged = Rc::new(RefCell::new(Vec::new()));
     let log = acknowledged.clone();
     let waiting = async {
@@ -140,7 +147,7 @@ fn crash_in_the_middle(simulation: &Simulation, node: &Node, draw: &mut Draw, mo
             }
         }
     };
-    simulation.block_on_for(waiting, draw.below(300));
+    simulation.block_on_for(waiting, draw.below(900));
     simulation.set_faults(Faults::default());
     simulation.crash();
     acknowledged.borrow().iter().for_each(|name| settle(model, name));

@@ -6,6 +6,7 @@ mod crash_events;
 mod crash_renames;
 mod crash_settings;
 mod faults;
+mod histories;
 mod model;
 mod operations;
 mod owed;
@@ -15,7 +16,7 @@ mod versions;
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 
@@ -30,9 +31,10 @@ struct Node {
     engines: Vec<SimEngine>,
 }
 
+/// Weak, so that the engines of a node do not keep each other alive: a long run forgets each history.
 struct SimMesh {
     me: usize,
-    engines: Rc<RefCell<Vec<SimEngine>>>,
+    engines: Rc<RefCell<Vec<Weak<Inner<SimHost>>>>>,
 }
 
 impl Mesh for SimMesh {
@@ -46,21 +48,34 @@ impl Mesh for SimMesh {
 
     fn call(&self, to: usize, message: Message) -> Pin<Box<dyn Future<Output = Reply>>> {
         assert_ne!(to, self.me);
-        let answer = self.engines.borrow()[to].handle(message);
+        let engine = self.engines.borrow()[to].upgrade();
         Box::pin(async move {
             crate::base::local::yield_now().await;
-            answer.await
+            match engine {
+                Some(inner) => Engine { inner }.handle(message).await,
+                None => Reply::stopping(),
+            }
         })
     }
 }
 
-/// Small segments, so that short histories roll, seal and clean.
+/// Small segments, so that tests roll, seal and clean.
 fn small() -> Options {
     Options {
         log_segment_bytes: 4 << 20,
         data_segment_bytes: 8 << 20,
         checkpoint_log_bytes: 2 << 20,
         cache_bytes: 64 << 10,
+    }
+}
+
+/// Segments as small as the largest record of a history allows: a few dozen changes roll, seal and clean.
+fn tiny() -> Options {
+    Options {
+        log_segment_bytes: 256 << 10,
+        data_segment_bytes: 1 << 20,
+        checkpoint_log_bytes: 192 << 10,
+        cache_bytes: 16 << 10,
     }
 }
 
@@ -78,12 +93,15 @@ impl Node {
     ) -> Result<Self, OpenError> {
         let hosts: Vec<SimHost> = (0..cores).map(|_| simulation.host_with_arena(drives, 4 << 20)).collect();
         let shared = prepare(&hosts[0], cores).await?;
-        let engines = Rc::new(RefCell::new(Vec::new()));
+        let known = Rc::new(RefCell::new(Vec::new()));
+        let mut engines = Vec::new();
         for (me, host) in hosts.into_iter().enumerate() {
-            let mesh = Rc::new(SimMesh { me, engines: engines.clone() });
-            engines.borrow_mut().push(Engine::new(host, mesh, shared.clone(), options.clone()));
+            let mesh = Rc::new(SimMesh { me, engines: known.clone() });
+            let engine = Engine::new(host, mesh, shared.clone(), options.clone());
+            known.borrow_mut().push(Rc::downgrade(&engine.inner));
+            engines.push(engine);
         }
-        let node = Self { engines: engines.borrow().clone() };
+        let node = Self { engines };
         let mut recovering = Vec::new();
         for engine in &node.engines {
             let (done, recovered) = crate::base::local::oneshot();
@@ -112,14 +130,14 @@ impl Node {
 /// Bytes that tell where they belong.
 fn content(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 32) as u8
-        })
-        .collect()
+    let mut bytes = vec![0; length];
+    for word in bytes.chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
+    }
+    bytes
 }
 
 fn attributes(bytes: &[u8]) -> Attributes {

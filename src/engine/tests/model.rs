@@ -54,6 +54,15 @@ pub enum Change {
     Multipart {
         parts: Vec<Vec<u8>>,
     },
+    /// The completion of an upload that was begun before, perhaps before a restart.
+    Complete {
+        id: UploadId,
+        parts: BTreeMap<u16, Vec<u8>>,
+    },
+    /// The end of an upload that was begun before.
+    AbortBegun {
+        id: UploadId,
+    },
     /// An upload with a part that is given up.
     Abort {
         bytes: Vec<u8>,
@@ -81,7 +90,11 @@ impl Change {
             Self::Create { .. } if is_object => before.clone(),
             Self::Create { bytes } => with(before, Some(bytes.clone()), versioning),
             Self::Multipart { parts } => with(before, Some(parts.concat()), versioning),
-            Self::Abort { .. } => before.clone(),
+            Self::Complete { parts, .. } => {
+                let bytes = parts.values().flatten().copied().collect();
+                with(before, Some(bytes), versioning)
+            }
+            Self::Abort { .. } | Self::AbortBegun { .. } => before.clone(),
             Self::Delete if versioning == Versioning::Unversioned => Vec::new(),
             Self::Delete => with(before, None, versioning),
             Self::DeleteVersion { place } if before[*place].legal_hold => before.clone(),

@@ -145,7 +145,7 @@ fn a_rename_moves_an_object_with_all_that_is_stored_about_it() {
             assert_eq!(object.attributes, attributes(&bytes));
             assert_eq!(read(&object, 0..object.bytes).await.unwrap(), bytes);
         }
-        super::crash::judge_references(&node, 1).await;
+        super::histories::judge_references(&node, 1).await;
     });
 }
 

@@ -441,7 +441,8 @@ impl Disk for SimDisk {
 
 /// A block to be written; zeros take no memory.
 fn block_data(bytes: &[u8]) -> Data {
-    bytes.iter().any(|byte| *byte != 0).then(|| bytes.into())
+    const ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+    (bytes != &ZEROS[..bytes.len()]).then(|| bytes.into())
 }
 
 fn error(code: i32) -> io::Error {
