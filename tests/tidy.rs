@@ -72,7 +72,6 @@ const ERROR_CODES: &[&str] = &[
     "InvalidDigest",
     "InvalidEncryptionAlgorithmError",
     "InvalidPart",
-    "InvalidPartNumber",
     "InvalidPartOrder",
     "InvalidPolicyDocument",
     "InvalidRange",

@@ -346,9 +346,10 @@ impl<H: Host> Engine<H> {
         let (existed, sequence, locked) = {
             let index = self.inner.index.borrow();
             let current = index.object(bucket, key);
-            Entry::check(current, &deletion.condition)?;
+            let newest = index.version(bucket, key, None);
+            Entry::check_newest(newest, &deletion.condition)?;
             let replaced = if is_null { index.version(bucket, key, Some(VersionId::Null)) } else { None };
-            let sequence = self.sequence_after(index.version(bucket, key, None));
+            let sequence = self.sequence_after(newest);
             (current.is_some(), sequence, replaced.and_then(locked))
         };
         if let Some(location) = locked {

@@ -85,6 +85,8 @@ pub struct ObjectPart {
 pub struct Condition {
     /// `If-None-Match: *`: nothing is there.
     pub absent: bool,
+    /// `If-None-Match` with ETags: what is there, if anything is, has none of them.
+    pub differs: Vec<ETag>,
     /// `If-Match`: the current object matches.
     pub matches: Option<ETagMatch>,
     /// `x-amz-if-match-size` of a delete.

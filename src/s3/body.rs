@@ -18,7 +18,7 @@ use crate::http::aws_chunked::{AwsChunkedDecoder, Event, Span};
 use crate::io::{Buffer, Host};
 use crate::net::{Body, BodyError};
 use crate::s3::access::Authorized;
-use crate::s3::claims::{ChecksumClaim, Claims, invalid_value, too_large};
+use crate::s3::claims::{ChecksumClaim, Claims, no_checksum, too_large};
 use crate::s3::encryption::{RunKey, Sealer};
 use crate::s3::error::{Code, S3Error};
 
@@ -451,7 +451,7 @@ fn check_checksum(
         Some(value) => value.clone(),
         None => match (values.next(), values.next()) {
             (Some((name, text)), None) if name == claim.algorithm.header() => {
-                checksum_parse(claim.algorithm, text).ok_or_else(|| invalid_value(name))?
+                checksum_parse(claim.algorithm, text).ok_or_else(|| no_checksum(claim.algorithm))?
             }
             _ => return Err(Code::MalformedTrailerError.into()),
         },
@@ -459,9 +459,7 @@ fn check_checksum(
     if computed.is_some_and(|computed| computed.value == claimed) {
         return Ok(());
     }
-    let name = claim.algorithm.name();
-    Err(S3Error::new(Code::BadDigest)
-        .with_message(format!("The {name} you specified did not match the calculated checksum.")))
+    Err(no_checksum(claim.algorithm))
 }
 
 fn wrong_signature() -> S3Error {

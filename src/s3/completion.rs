@@ -5,6 +5,7 @@ use crate::base::etag::ETag;
 use crate::base::limits::{OBJECT_BYTES_MAX, PART_BYTES_MIN, PARTS_MAX};
 use crate::engine::Part;
 use crate::hash;
+use crate::s3::claims::no_checksum;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::xml::{self, Element};
@@ -43,16 +44,24 @@ pub struct Assembly {
     pub checksum: Option<Checksum>,
 }
 
-/// Reads the request document: at least one part, in strictly ascending order.
+/// Reads the request document: at least one part, in ascending order. Of entries with the same number, which a
+/// client makes that sends a part twice, the last one counts.
 pub fn parse(document: &[u8]) -> Result<Vec<NamedPart>, S3Error> {
     let root = xml::parse(document, "CompleteMultipartUpload")?;
-    let parts = root.children_named("Part").map(named_part).collect::<Result<Vec<_>, _>>()?;
+    let mut parts = root.children_named("Part").map(named_part).collect::<Result<Vec<_>, _>>()?;
     if parts.is_empty() || parts.len() > usize::from(PARTS_MAX) {
         return Err(Code::MalformedXML.into());
     }
-    if parts.windows(2).any(|pair| pair[0].number >= pair[1].number) {
+    if parts.windows(2).any(|pair| pair[0].number > pair[1].number) {
         return Err(Code::InvalidPartOrder.into());
     }
+    parts.dedup_by(|later, earlier| {
+        let is_again = later.number == earlier.number;
+        if is_again {
+            std::mem::swap(later, earlier);
+        }
+        is_again
+    });
     Ok(parts)
 }
 
@@ -110,7 +119,7 @@ impl Promise {
 }
 
 fn promised_checksum(algorithm: ChecksumAlgorithm, text: &str) -> Result<PromisedChecksum, S3Error> {
-    let invalid = || S3Error::invalid_request(format!("Value for {} header is invalid.", algorithm.header()));
+    let invalid = || no_checksum(algorithm);
     let (value, parts) = match text.split_once('-') {
         Some((value, parts)) => {
             let digits = !parts.is_empty() && parts.bytes().all(|byte| byte.is_ascii_digit());
@@ -147,7 +156,7 @@ pub fn assemble(
     check_kind(expected, promise)?;
     let mut chosen = Vec::with_capacity(named.len());
     for part in named {
-        chosen.push(find(upload_id, expected, part, stored)?);
+        chosen.push(find(upload_id, part, stored)?);
     }
     check_sizes(&chosen, promise)?;
     let etag = hash::multipart_etag(chosen.iter().map(|part| part.etag.digest));
@@ -156,12 +165,7 @@ pub fn assemble(
     Ok(Assembly { parts: chosen.iter().map(|part| (part.number, part.etag)).collect(), etag, checksum })
 }
 
-fn find<'a>(
-    upload_id: &str,
-    expected: UploadChecksum,
-    named: &NamedPart,
-    stored: &'a [Part],
-) -> Result<&'a Part, S3Error> {
+fn find<'a>(upload_id: &str, named: &NamedPart, stored: &'a [Part]) -> Result<&'a Part, S3Error> {
     let invalid = || {
         S3Error::new(Code::InvalidPart)
             .with_field("UploadId", upload_id)
@@ -183,14 +187,6 @@ fn find<'a>(
                 named.number
             ))),
         },
-        None if expected.requested && expected.kind == ChecksumKind::Composite => {
-            Err(S3Error::invalid_request(format!(
-                "The upload was created using a {} checksum. The complete request must include the \
-                 checksum for each part. It was missing for part {} in the request.",
-                expected.algorithm.name().to_ascii_lowercase(),
-                named.number
-            )))
-        }
         None => Ok(part),
     }
 }
@@ -264,10 +260,7 @@ fn check_checksum(
     if fits {
         return Ok(());
     }
-    Err(S3Error::new(Code::BadDigest).with_message(format!(
-        "The {} you specified did not match the calculated checksum.",
-        promised.algorithm.name()
-    )))
+    Err(no_checksum(promised.algorithm))
 }
 
 #[cfg(test)]
@@ -335,7 +328,7 @@ mod tests {
             (part("-3"), Code::InvalidArgument),
             (part("10001"), Code::InvalidArgument),
             (part("2") + &part("1"), Code::InvalidPartOrder),
-            (part("1") + &part("1"), Code::InvalidPartOrder),
+            (part("1") + &part("2") + &part("1"), Code::InvalidPartOrder),
             (
                 "<Part><PartNumber>1</PartNumber><ETag>a</ETag><ChecksumCRC32>bad</ChecksumCRC32></Part>"
                     .to_owned(),
@@ -351,6 +344,17 @@ mod tests {
             assert_eq!(parse(&document(&parts)).unwrap_err().code, code, "{parts}");
         }
         assert_eq!(parse(b"<Other/>").unwrap_err().code, Code::MalformedXML);
+    }
+
+    #[test]
+    fn of_a_part_that_is_named_again_the_last_entry_counts() {
+        let part = |number: u16, etag: &str| {
+            format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")
+        };
+        let parts = part(1, "a") + &part(2, "b") + &part(2, "c") + &part(2, "d") + &part(3, "e");
+        let parsed = parse(&document(&parts)).unwrap();
+        let named: Vec<_> = parsed.iter().map(|part| (part.number, part.etag.as_str())).collect();
+        assert_eq!(named, [(1, "a"), (2, "d"), (3, "e")]);
     }
 
     #[test]
@@ -392,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_of_parts_must_be_given_for_composite_uploads_and_must_fit() {
+    fn checksums_of_parts_need_not_be_given_but_must_fit() {
         let sha1 = Some(ChecksumAlgorithm::Sha1);
         let have = [stored(1, 5 * MIB, sha1), stored(2, 1, sha1)];
         let expected = chosen(Some("SHA1"), None);
@@ -405,7 +409,7 @@ mod tests {
 
         let with = |checksum| [NamedPart { checksum, ..all[0].clone() }, all[1].clone()];
         let result = |named: &[NamedPart]| assemble("id", expected, named, &have, &Promise::default());
-        assert_eq!(refusal(result(&with(None))), Code::InvalidRequest);
+        assert_eq!(result(&with(None)), result(&all));
         assert_eq!(refusal(result(&with(Some((ChecksumAlgorithm::Sha1, vec![9; 20]))))), Code::InvalidPart);
         assert_eq!(refusal(result(&with(Some((ChecksumAlgorithm::Crc32, vec![9; 4]))))), Code::BadDigest);
     }
@@ -436,18 +440,14 @@ mod tests {
 
     #[test]
     fn promises_that_cannot_be_read_are_refused() {
-        for (header, text) in [
-            ("x-amz-checksum-crc32", "invalid"),
-            ("x-amz-checksum-crc32", "AAAAAQ==-smth"),
-            ("x-amz-checksum-crc32", "AAAAAQ==-"),
-            ("x-amz-checksum-crc32", "AAAAAQ==--3"),
-            ("x-amz-checksum-crc32", "AAAAAQ==-10-20"),
-            ("x-amz-checksum-type", "WHOLE"),
-            ("x-amz-mp-object-size", "-1"),
-            ("x-amz-mp-object-size", "1k"),
-        ] {
-            let error = Promise::read(|name| (name == header).then_some(text)).unwrap_err();
-            assert_eq!(error.code, Code::InvalidRequest, "{header}: {text}");
+        let code =
+            |header, text| Promise::read(|name| (name == header).then_some(text)).map_err(|error| error.code);
+        for text in ["invalid", "AAAAAQ==-smth", "AAAAAQ==-", "AAAAAQ==--3", "AAAAAQ==-10-20"] {
+            assert_eq!(code("x-amz-checksum-crc32", text), Err(Code::BadDigest), "{text}");
+        }
+        assert_eq!(code("x-amz-checksum-type", "WHOLE"), Err(Code::InvalidRequest));
+        for text in ["-1", "1k"] {
+            assert_eq!(code("x-amz-mp-object-size", text), Err(Code::InvalidRequest), "{text}");
         }
         let both = Promise::read(|name| name.starts_with("x-amz-checksum-crc32").then_some("AAAAAQ=="));
         assert_eq!(both.unwrap_err().code, Code::InvalidRequest);

@@ -163,7 +163,7 @@ pub fn etag_match(value: &[u8]) -> ETagMatch {
 
 /// Conditions on replacing an object: PutObject, CopyObject's destination, CompleteMultipartUpload.
 pub fn of_write(request: &Request) -> Result<Condition, S3Error> {
-    let absent = request.head.header("if-none-match");
+    let unlike = request.head.header("if-none-match");
     let matches = request.head.header("if-match");
     for (name, shown) in [READ.if_modified_since, READ.if_unmodified_since].map(|[name, shown]| (name, shown))
     {
@@ -171,19 +171,16 @@ pub fn of_write(request: &Request) -> Result<Condition, S3Error> {
             return Err(S3Error::not_implemented(shown));
         }
     }
-    match (absent, matches) {
-        (Some(_), Some(_)) => Err(S3Error::not_implemented("If-Match,If-None-Match")
-            .with_field("AdditionalMessage", "Multiple conditional request headers present in the request")),
-        (Some(value), None) if value != b"*" => Err(S3Error::not_implemented("If-None-Match").with_field(
-            "AdditionalMessage",
-            "We don't accept the provided value of If-None-Match header for this API",
-        )),
-        _ => Ok(Condition {
-            absent: absent.is_some(),
-            matches: matches.map(etag_match),
-            ..Condition::default()
-        }),
+    if unlike.is_some() && matches.is_some() {
+        return Err(S3Error::not_implemented("If-Match,If-None-Match")
+            .with_field("AdditionalMessage", "Multiple conditional request headers present in the request"));
     }
+    let (absent, differs) = match unlike.map(etag_match) {
+        None => (false, Vec::new()),
+        Some(ETagMatch::Any) => (true, Vec::new()),
+        Some(ETagMatch::OneOf(etags)) => (false, etags),
+    };
+    Ok(Condition { absent, differs, matches: matches.map(etag_match), ..Condition::default() })
 }
 
 /// Conditions on deleting an object.
@@ -210,6 +207,9 @@ pub fn of_delete(request: &Request) -> Result<Condition, S3Error> {
 pub fn judge_write<H: Host>(condition: &Condition, found: Option<&Object<H>>) -> Result<(), EngineError> {
     match (found, &condition.matches) {
         (Some(_), _) if condition.absent => Err(EngineError::ConditionFailed),
+        (Some(object), _) if condition.differs.contains(&object.attributes.etag) => {
+            Err(EngineError::ConditionFailed)
+        }
         (None, Some(_)) => Err(EngineError::ConditionOnMissing),
         (Some(object), Some(tags)) if !holds(tags, &object.attributes.etag) => {
             Err(EngineError::ConditionFailed)
@@ -229,7 +229,7 @@ pub fn refusal(error: EngineError, condition: &Condition, bucket: &str, key: &st
 }
 
 fn failed_header(condition: &Condition) -> &'static str {
-    if condition.absent {
+    if condition.absent || !condition.differs.is_empty() {
         "If-None-Match"
     } else if condition.matches.is_some() {
         "If-Match"
@@ -295,16 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn a_write_takes_if_none_match_star_or_an_etag() {
+    fn a_write_takes_stars_and_etags_but_one_condition() {
         let of = |headers: &[(&str, &str)]| of_write(&Request::for_test("PUT", "/b/k", headers));
         assert_eq!(of(&[]), Ok(Condition::default()));
         assert!(of(&[("if-none-match", "*")]).unwrap().absent);
         assert_eq!(of(&[("if-match", "*")]).unwrap().matches, Some(ETagMatch::Any));
-        for headers in [
-            &[("if-none-match", TAG)][..],
-            &[("if-none-match", "*"), ("if-match", TAG)],
-            &[("if-modified-since", AT)],
-        ] {
+        let differs = |value| of(&[("if-none-match", value)]).unwrap().differs;
+        let list = format!("{OTHER}, {TAG}");
+        assert_eq!(differs(&list), [ETag::parse(OTHER).unwrap(), ETag::parse(TAG).unwrap()]);
+        assert_eq!((differs("*"), differs("garbage")), (Vec::new(), Vec::new()));
+        for headers in [&[("if-none-match", "*"), ("if-match", TAG)][..], &[("if-modified-since", AT)]] {
             assert_eq!(of(headers).unwrap_err().code, Code::NotImplemented);
         }
     }
@@ -323,6 +323,8 @@ mod tests {
         let absent = Condition { absent: true, ..Condition::default() };
         let error = refusal(EngineError::ConditionFailed, &absent, "b", "k");
         assert_eq!(error.fields, [("Condition", "If-None-Match".to_owned())]);
+        let differs = Condition { differs: vec![ETag::parse(TAG).unwrap()], ..Condition::default() };
+        assert_eq!(refusal(EngineError::ConditionFailed, &differs, "b", "k").fields, error.fields);
         assert_eq!(refusal(EngineError::ConditionOnMissing, &absent, "b", "k").code, Code::NoSuchKey);
     }
 }

@@ -60,7 +60,13 @@ pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> R
     let object = version::found(lookup, named, &request.key)?;
     request.check_seen(&object)?;
     let version = version::shown(&bucket, object.version());
-    let opened = requests::opened(service, &object, request)?;
+    let shape = Shape { bytes: object.bytes, modified: object.modified(), parts: &object.parts };
+    let selection = select(request, &shape, &object.attributes.etag.to_string());
+    // Of a part that is not there nothing could be decrypted, with whatever key.
+    let opened = match requests::opened(service, &object, request) {
+        Ok(opened) => opened,
+        Err(error) => return Err(selection.err().unwrap_or(error)),
+    };
     match Preconditions::of_read(request).judge(&object.attributes.etag, object.modified()) {
         Verdict::Proceed => {}
         Verdict::Failed(header) => return Err(S3Error::precondition_failed(header)),
@@ -70,9 +76,7 @@ pub async fn look_up<H: Host>(service: &S3Service<H>, request: &Authorized) -> R
             return Ok(Outcome::NotModified(response));
         }
     }
-    let shape = Shape { bytes: object.bytes, modified: object.modified(), parts: &object.parts };
-    let etag = object.attributes.etag.to_string();
-    let selection = select(request, &shape, &etag)?;
+    let selection = selection?;
     let expiration = match named {
         None => {
             let (bytes, headers, modified) = (object.bytes, &object.attributes.headers, object.modified());
@@ -159,7 +163,7 @@ fn select_part(number: u16, shape: &Shape<'_>) -> Result<Selection, S3Error> {
         }
         start += part.bytes;
     }
-    Err(S3Error::new(Code::InvalidPartNumber)
+    Err(S3Error::new(Code::InvalidPart)
         .with_field("ActualPartCount", shape.parts.len().max(1))
         .with_field("PartNumberRequested", number))
 }
@@ -284,8 +288,8 @@ mod tests {
         let part = |number, parts: &[u64]| selected(&format!("/b/k?partNumber={number}"), &[], parts);
         assert_eq!(part(2, &[10, 20, 5]).unwrap(), Selection::Part { index: 1, range: 10..30 });
         assert_eq!(part(1, &[]).unwrap(), Selection::Part { index: 0, range: 0..100 });
-        assert_eq!(part(4, &[10, 20, 5]).unwrap_err().code, Code::InvalidPartNumber);
-        assert_eq!(part(2, &[]).unwrap_err().code, Code::InvalidPartNumber);
+        assert_eq!(part(4, &[10, 20, 5]).unwrap_err().code, Code::InvalidPart);
+        assert_eq!(part(2, &[]).unwrap_err().code, Code::InvalidPart);
         assert_eq!(part(0, &[]).unwrap_err().code, Code::InvalidArgument);
         let both = selected("/b/k?partNumber=1", &[("range", "bytes=0-1")], &[]);
         assert_eq!(both.unwrap_err().code, Code::InvalidRequest);

@@ -130,6 +130,9 @@ impl Entry {
         if condition.absent && entry.is_some() {
             return Err(EngineError::ConditionFailed);
         }
+        if entry.is_some_and(|entry| condition.differs.contains(&entry.etag)) {
+            return Err(EngineError::ConditionFailed);
+        }
         let demands = condition.matches.is_some()
             || condition.size.is_some()
             || condition.modified_seconds.is_some()
@@ -147,6 +150,20 @@ impl Entry {
         let time_holds = condition.modified_seconds.is_none_or(|wanted| wanted == seconds)
             && condition.sequence.is_none_or(|wanted| wanted == entry.sequence);
         if etag_holds && size_holds && time_holds { Ok(()) } else { Err(EngineError::ConditionFailed) }
+    }
+
+    /// Whether `condition` of a deletion without a version holds of the newest version. A delete marker is no
+    /// object that `If-Match: *` could find and has no ETag that could match, but it has a size and a time.
+    pub fn check_newest(newest: Option<&Self>, condition: &Condition) -> Result<(), EngineError> {
+        match &condition.matches {
+            Some(ETagMatch::Any) if newest.is_some_and(Self::is_delete_marker) => {
+                Err(EngineError::ConditionOnMissing)
+            }
+            Some(ETagMatch::OneOf(_)) if newest.is_some_and(Self::is_delete_marker) => {
+                Err(EngineError::ConditionFailed)
+            }
+            _ => Self::check(newest, condition),
+        }
     }
 }
 

@@ -107,6 +107,11 @@ fn conditions_are_decided_on_what_is_there() {
     assert_eq!(Entry::check(index.object(1, b"k"), &any), Ok(()));
     let size = Condition { size: Some(6), ..Condition::default() };
     assert_eq!(Entry::check(index.object(1, b"k"), &size), Err(EngineError::ConditionFailed));
+    let differs = |etag| Condition { differs: vec![etag], ..Condition::default() };
+    let etag = index.object(1, b"k").unwrap().etag;
+    assert_eq!(Entry::check(index.object(1, b"k"), &differs(etag)), Err(EngineError::ConditionFailed));
+    assert_eq!(Entry::check(index.object(1, b"k"), &differs(ETag::of_md5([9; 16]))), Ok(()));
+    assert_eq!(Entry::check(None, &differs(etag)), Ok(()));
 }
 
 /// A change of a key's versions, as the index is told of it.

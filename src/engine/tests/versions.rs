@@ -147,7 +147,18 @@ fn conditions_look_at_what_is_current_or_at_the_named_version() {
         assert!(engine.delete(id, b"k", Deletion { condition: matches(b"old"), ..of(old) }).await.is_ok());
         let hidden = Deletion { condition: unchanged, ..Deletion::default() };
         assert!(engine.delete(id, b"k", hidden.clone()).await.unwrap().is_delete_marker);
-        assert_eq!(engine.delete(id, b"k", hidden).await, Err(EngineError::ConditionOnMissing));
+        assert_eq!(engine.delete(id, b"k", hidden).await, Err(EngineError::ConditionFailed));
+        let unless = |condition| Deletion { condition, ..Deletion::default() };
+        let any = Condition { matches: Some(ETagMatch::Any), ..Condition::default() };
+        assert_eq!(engine.delete(id, b"k", unless(any)).await, Err(EngineError::ConditionOnMissing));
+        assert_eq!(
+            engine.delete(id, b"k", unless(matches(b"new"))).await,
+            Err(EngineError::ConditionFailed),
+            "a delete marker has no ETag"
+        );
+        let size = |bytes| Condition { size: Some(bytes), ..Condition::default() };
+        assert_eq!(engine.delete(id, b"k", unless(size(3))).await, Err(EngineError::ConditionFailed));
+        assert!(engine.delete(id, b"k", unless(size(0))).await.unwrap().is_delete_marker);
         let absent = Condition { absent: true, ..Condition::default() };
         let made = engine.put(id, b"k", payload(engine, b"x").await.unwrap(), attributes(b"x"), absent).await;
         assert!(made.is_ok(), "behind a delete marker there is nothing");

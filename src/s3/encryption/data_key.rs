@@ -185,12 +185,12 @@ impl DataKey {
 
     /// The ETag of a run with this MD5. AWS shows the MD5 of what SSE-S3 encrypts, and no MD5 of what is
     /// encrypted under other keys: it would tell whoever may list, and not decrypt, what they guess. There
-    /// it is a MAC of the MD5, different for each upload.
+    /// it is a MAC of the MD5, different for each upload; a part that is sent again has the same.
     pub fn etag(&self, md5: [u8; 16], run: &RunKey) -> ETag {
         if self.kept.scheme == Scheme::Managed {
             return ETag::of_md5(md5);
         }
-        let mac = self.key.derive("etag", &[&run.number.to_le_bytes(), &run.salt, &md5]);
+        let mac = self.key.derive("etag", &[&run.number.to_le_bytes(), &md5]);
         ETag::of_md5(std::array::from_fn(|at| mac.reveal()[at]))
     }
 }

@@ -123,7 +123,7 @@ fn destination<H: Host>(request: &Request, there: Option<&Object<H>>) -> Result<
 }
 
 fn refusal(error: EngineError, request: &Request, condition: &Condition, source: &str) -> S3Error {
-    let is_asked = condition.absent || condition.matches.is_some();
+    let is_asked = condition.absent || !condition.differs.is_empty() || condition.matches.is_some();
     match error {
         EngineError::NoSuchObject => S3Error::no_such_key(source),
         // Somebody else was faster at one of the two keys.

@@ -83,8 +83,10 @@ fn copied_range(header: Option<&str>, bytes: u64) -> Result<Range<u64>, S3Error>
                 S3Error::invalid_argument(message, RANGE_HEADER, text)
             })?;
             if range.end > bytes {
-                let message = format!("Range specified is not valid for source object of size: {bytes}");
-                return Err(S3Error::invalid_argument(message, RANGE_HEADER, text));
+                return Err(S3Error::new(Code::InvalidRange)
+                    .with_message(format!("Range specified is not valid for source object of size: {bytes}"))
+                    .with_field("RangeRequested", text)
+                    .with_field("ActualObjectSize", bytes));
             }
             range
         }
@@ -180,8 +182,6 @@ mod tests {
         assert_eq!(copied_range(Some("bytes=0-0"), 7), Ok(0..1));
         assert_eq!(copied_range(Some("bytes=2-6"), 7), Ok(2..7));
         for text in [
-            "bytes=2-7",
-            "bytes=7-9",
             "0-2",
             "bytes=0",
             "bytes=hello-world",
@@ -199,6 +199,11 @@ mod tests {
         ] {
             let error = copied_range(Some(text), 7).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument, "{text}");
+        }
+        for text in ["bytes=2-7", "bytes=7-9"] {
+            let error = copied_range(Some(text), 7).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRange, "{text}");
+            assert!(error.fields.contains(&("ActualObjectSize", "7".to_owned())));
         }
     }
 

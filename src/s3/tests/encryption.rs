@@ -335,6 +335,28 @@ fn parts_are_encrypted_on_their_own_and_read_as_one() {
         }
         let second = ok(send(&node, "GET", "/bucket/k?partNumber=2", &[mode.read()], b""));
         assert!(second.body == parts[1]);
+        let fourth = send(&node, "GET", "/bucket/k?partNumber=4", &[], b"");
+        assert_eq!(code(&fourth), (400, "InvalidPart".to_owned()), "{mode:?}: with or without its key");
+    }
+}
+
+#[test]
+fn a_part_that_is_sent_again_has_the_same_etag_and_other_uploads_have_others() {
+    let node = node();
+    for mode in MODES {
+        let upload = || {
+            let created = ok(send(&node, "POST", "/bucket/k?uploads", &[mode.write()], b""));
+            let id = created.document("InitiateMultipartUploadResult");
+            format!("/bucket/k?partNumber=1&uploadId={}", id.child_text("UploadId").unwrap())
+        };
+        let etag = |target: &str, body: &[u8]| {
+            ok(send(&node, "PUT", target, &[mode.read()], body)).header("etag").unwrap().to_owned()
+        };
+        let (one, other) = (upload(), upload());
+        assert_eq!(etag(&one, b"part"), etag(&one, b"part"), "{mode:?}");
+        assert_ne!(etag(&one, b"part"), etag(&one, b"else"), "{mode:?}");
+        let shows_md5 = matches!(mode, Mode::Plain | Mode::Managed);
+        assert_eq!(etag(&one, b"part") == etag(&other, b"part"), shows_md5, "{mode:?}");
     }
 }
 

@@ -79,6 +79,10 @@ fn conditions_decide_reads_and_writes() {
     let refused = put(&[("if-none-match", "*")]);
     assert_eq!(code(&refused), (412, "PreconditionFailed"));
     assert_eq!(refused.document("Error").child_text("Condition"), Some("If-None-Match"));
+    let refused = put(&[("if-none-match", &etag(b"x"))]);
+    assert_eq!(code(&refused), (412, "PreconditionFailed"));
+    assert_eq!(refused.document("Error").child_text("Condition"), Some("If-None-Match"));
+    assert_eq!(put(&[("if-none-match", &etag(b"y"))]).status, 200);
     assert_eq!(put(&[("if-match", &etag(b"x"))]).status, 200);
     assert_eq!(code(&put(&[("if-match", &etag(b"y"))])), (412, "PreconditionFailed"));
 
@@ -93,6 +97,7 @@ fn conditions_decide_reads_and_writes() {
     assert_eq!(code(&delete(&[("if-match", "*")])), (404, "NoSuchKey"));
     assert_eq!(delete(&[("x-amz-if-match-size", "1")]).status, 204);
     assert_eq!(delete(&[]).status, 204);
+    assert_eq!(put(&[("if-none-match", &etag(b"x"))]).status, 200);
 }
 
 #[test]

@@ -174,6 +174,16 @@ fn conditions_look_at_the_current_object_or_at_the_named_version() {
     let refused = node.send("DELETE", &target, &[("if-match", "\"no\"")], b"");
     assert_eq!(error(&refused), (412, "PreconditionFailed".to_owned()));
     node.send("DELETE", "/bucket/k", &[], b"");
+    let hide_again = |name, value| node.send("DELETE", "/bucket/k", &[(name, value)], b"");
+    for (name, value) in [
+        ("if-match", etag.as_str()),
+        ("x-amz-if-match-size", "3"),
+        ("x-amz-if-match-last-modified-time", "Thu, 01 Jan 2015 00:00:00 GMT"),
+    ] {
+        assert_eq!(error(&hide_again(name, value)), (412, "PreconditionFailed".to_owned()), "{name}");
+    }
+    assert_eq!(error(&hide_again("if-match", "*")), (404, "NoSuchKey".to_owned()));
+    assert_eq!(hide_again("x-amz-if-match-size", "0").status, 204);
     let over_marker = node.send("PUT", "/bucket/k", &[("if-match", &etag)], b"x");
     assert_eq!(error(&over_marker), (404, "NoSuchKey".to_owned()));
     assert_eq!(node.send("PUT", "/bucket/k", &[("if-none-match", "*")], b"two").status, 200);

@@ -55,6 +55,8 @@ fn copies_and_completed_uploads_obey_conditions_on_their_destination() {
     refused(&complete(&[("if-none-match", "*")]), 412, "PreconditionFailed");
     refused(&complete(&[("if-match", "\"00000000000000000000000000000000\"")]), 412, "PreconditionFailed");
     let etag = node.send("HEAD", "/bucket/to", &[], b"").header("etag").unwrap().to_owned();
+    refused(&copy(&[("if-none-match", &etag)]), 412, "PreconditionFailed");
+    refused(&complete(&[("if-none-match", &etag)]), 412, "PreconditionFailed");
     assert_eq!(complete(&[("if-match", &etag)]).status, 200);
     assert_eq!(node.send("GET", "/bucket/to", &[], b"").body, b"part");
 }
