@@ -228,13 +228,14 @@ impl GranteeName {
     }
 }
 
-/// Headers that grant, with the permission of each.
+/// Headers that grant, with the permission of each. Their grants stand in an ACL in this order, whatever the
+/// order of the headers.
 pub const GRANT_HEADERS: [(&str, Permission); 5] = [
-    ("x-amz-grant-full-control", Permission::FullControl),
     ("x-amz-grant-read", Permission::Read),
-    ("x-amz-grant-read-acp", Permission::ReadAcp),
     ("x-amz-grant-write", Permission::Write),
+    ("x-amz-grant-read-acp", Permission::ReadAcp),
     ("x-amz-grant-write-acp", Permission::WriteAcp),
+    ("x-amz-grant-full-control", Permission::FullControl),
 ];
 
 /// Reads the value of a grant header: `id="…", uri="…", emailAddress="…"`. Quotes may be missing.

@@ -82,10 +82,15 @@ fn check_storage_class(request: &Request) -> Result<(), S3Error> {
     }
 }
 
-/// Drops the coding that describes the request's framing, not the object.
+/// Drops the coding that describes the request's framing, not the object. A list without it stays as it is
+/// written.
 fn without_aws_chunked(value: &[u8]) -> Vec<u8> {
-    let codings = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    let kept: Vec<_> = codings.filter(|coding| !coding.eq_ignore_ascii_case(b"aws-chunked")).collect();
+    let codings: Vec<_> = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
+    let is_framing = |coding: &&[u8]| coding.eq_ignore_ascii_case(b"aws-chunked");
+    if !codings.iter().any(is_framing) {
+        return value.to_vec();
+    }
+    let kept: Vec<_> = codings.into_iter().filter(|coding| !is_framing(coding)).collect();
     kept.join(&b","[..])
 }
 
@@ -218,7 +223,9 @@ mod tests {
         assert_eq!(encoding("aws-chunked"), None);
         assert_eq!(encoding("aws-chunked, gzip"), Some("gzip".to_owned()));
         assert_eq!(encoding("gzip,AWS-Chunked"), Some("gzip".to_owned()));
-        assert_eq!(encoding("gzip, br"), Some("gzip,br".to_owned()));
+        assert_eq!(encoding("aws-chunked, aws-chunked"), None);
+        assert_eq!(encoding("deflate, aws-chunked, gzip"), Some("deflate,gzip".to_owned()));
+        assert_eq!(encoding("gzip, br"), Some("gzip, br".to_owned()));
     }
 
     #[test]

@@ -253,6 +253,11 @@ mod tests {
         assert_eq!(acl.to_string(), "0a;FULL_CONTROL=0a;READ=AllUsers");
         let granted = [("x-amz-grant-read", "id=\"0b\", id=0a"), ("x-amz-grant-write-acp", "id=0b")];
         assert_eq!(of(&granted).unwrap().unwrap().to_string(), "0a;READ=0b;READ=0a;WRITE_ACP=0b");
+        let all = ["full-control", "write-acp", "read-acp", "write", "read"];
+        let all = all.map(|permission| format!("x-amz-grant-{permission}"));
+        let all: Vec<_> = all.iter().map(|name| (name.as_str(), "id=0b")).collect();
+        let text = "0a;READ=0b;WRITE=0b;READ_ACP=0b;WRITE_ACP=0b;FULL_CONTROL=0b";
+        assert_eq!(of(&all).unwrap().unwrap().to_string(), text);
         assert_eq!(of(&[("x-amz-acl", "public-ready")]), Err(Code::InvalidArgument));
         assert_eq!(of(&[("x-amz-acl", "aws-exec-read")]), Err(Code::NotImplemented));
         assert_eq!(of(&[("x-amz-acl", "private"), granted[0]]), Err(Code::InvalidRequest));
