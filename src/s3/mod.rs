@@ -16,6 +16,7 @@ pub mod error;
 pub mod expiration;
 pub mod form;
 mod from;
+pub mod initiator;
 pub mod lifecycle;
 pub mod listing;
 pub mod lock;

@@ -9,6 +9,7 @@ use crate::base::limits::PARTS_MAX;
 use crate::engine::{EngineError, Headers, UploadId};
 use crate::hash;
 use crate::s3::error::S3Error;
+use crate::s3::initiator;
 
 /// Names in an upload's headers that no header of HTTP can have; they never reach the object.
 const ALGORITHM_NAME: &str = ":checksum-algorithm";
@@ -189,9 +190,10 @@ pub fn kind_parse(text: &str) -> Result<ChecksumKind, S3Error> {
         .ok_or_else(|| S3Error::invalid_request("Value for x-amz-checksum-type header is invalid."))
 }
 
-/// What an upload hands on to its object: all but its own checksum.
+/// What an upload hands on to its object: all but its own checksum, and who began it.
 pub fn object_headers(headers: Headers) -> Headers {
-    headers.into_iter().filter(|(name, _)| name != ALGORITHM_NAME && name != KIND_NAME).collect()
+    let own = [ALGORITHM_NAME, KIND_NAME, initiator::STORED];
+    headers.into_iter().filter(|(name, _)| !own.contains(&name.as_str())).collect()
 }
 
 /// A checksum's value as clients see it: base64, and for a composite one the number of its parts.

@@ -6,6 +6,7 @@ use crate::s3::access::Authorized;
 use crate::s3::encryption::{Answer, Place, requests};
 use crate::s3::error::S3Error;
 use crate::s3::expiration;
+use crate::s3::initiator;
 use crate::s3::metadata;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::new_object::NewObject;
@@ -22,6 +23,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     checksum.store(&mut headers);
     let new = NewObject::read(service, &request, &bucket)?;
     new.store(&mut headers);
+    initiator::store(request.principal(), &mut headers);
     // Whether it can be granted is known now; how long the bucket's default lasts only when the object is made.
     new.lock.grant(service.object_lock(&bucket)?, service.engine().host().now())?;
     new.lock.store(&mut headers);

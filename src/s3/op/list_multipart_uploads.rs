@@ -4,8 +4,8 @@ use crate::engine::{Upload, UploadId, UploadPage, UploadQuery};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
+use crate::s3::initiator::Parties;
 use crate::s3::listing::{self, Filter};
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
@@ -20,7 +20,8 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     } else {
         UploadPage::default()
     };
-    Ok(super::document(query.answer(&bucket.name, &page, &service.owner(&bucket))))
+    let parties = Parties::of_all(service, &bucket, page.uploads.iter().map(|upload| &upload.headers))?;
+    Ok(super::document(query.answer(&bucket.name, &page, &parties)))
 }
 
 struct Query {
@@ -59,7 +60,8 @@ impl Query {
         }
     }
 
-    fn answer(&self, bucket: &str, page: &UploadPage, owner: &Owner) -> XmlWriter {
+    /// `parties` are those of the page's uploads.
+    fn answer(&self, bucket: &str, page: &UploadPage, parties: &[Parties]) -> XmlWriter {
         let id_text = |id: Option<UploadId>| id.map(|id| multipart::upload_id_text(&id)).unwrap_or_default();
         let mut xml = XmlWriter::document("ListMultipartUploadsResult");
         xml.text("Bucket", bucket);
@@ -76,19 +78,19 @@ impl Query {
         }
         xml.value("MaxUploads", self.filter.keys_max);
         xml.value("IsTruncated", page.truncated);
-        for upload in &page.uploads {
-            self.write_upload(&mut xml, upload, owner);
+        for (upload, parties) in page.uploads.iter().zip(parties) {
+            self.write_upload(&mut xml, upload, parties);
         }
         self.filter.write_common_prefixes(&mut xml, &page.common_prefixes);
         xml
     }
 
-    fn write_upload(&self, xml: &mut XmlWriter, upload: &Upload, owner: &Owner) {
+    fn write_upload(&self, xml: &mut XmlWriter, upload: &Upload, parties: &Parties) {
         xml.open("Upload");
         self.filter.write_key(xml, "Key", &upload.key);
         xml.text("UploadId", &multipart::upload_id_text(&upload.id));
-        owner.write(xml, "Initiator");
-        owner.write(xml, "Owner");
+        parties.initiator.write(xml, "Initiator");
+        parties.owner.write(xml, "Owner");
         xml.text("StorageClass", "STANDARD");
         xml.text("Initiated", &xml::timestamp(upload.initiated));
         let checksum = UploadChecksum::load(&upload.headers);
@@ -121,7 +123,7 @@ mod tests {
             next_key: key,
             next_upload: Some([1; 16]),
         };
-        let document = query.answer("b", &page, &Owner::default()).finish();
+        let document = query.answer("b", &page, &[Parties::default()]).finish();
         let result = xml::parse(&document, "ListMultipartUploadsResult").unwrap();
         assert_eq!(result.child_text("MaxUploads"), Some("1"));
         assert_eq!(result.child_text("NextKeyMarker"), Some("k%201"));

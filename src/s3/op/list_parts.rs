@@ -4,9 +4,9 @@ use crate::engine::{Part, Upload};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
 use crate::s3::expiration;
+use crate::s3::initiator::Parties;
 use crate::s3::listing;
 use crate::s3::multipart::{self, UploadChecksum};
 use crate::s3::request::Request;
@@ -27,7 +27,9 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
         .map_err(|error| multipart::upload_error(error, text))?;
     let is_truncated = position.parts_max > 0 && parts.len() >= count;
     parts.truncate(position.parts_max as usize);
-    let xml = answer(&bucket.name, &upload, &parts, &position, is_truncated, &service.owner(&bucket));
+    let parties = Parties::of_all(service, &bucket, std::iter::once(&upload.headers))?;
+    let parties = parties.into_iter().next().unwrap_or_default();
+    let xml = answer(&bucket.name, &upload, &parts, &position, is_truncated, &parties);
     let mut response = super::document(xml);
     expiration::write_abort(service, &bucket, &request.key, upload.initiated, &mut response);
     Ok(response)
@@ -55,14 +57,14 @@ fn answer(
     parts: &[Part],
     position: &Position,
     is_truncated: bool,
-    owner: &Owner,
+    parties: &Parties,
 ) -> XmlWriter {
     let mut xml = XmlWriter::document("ListPartsResult");
     xml.text("Bucket", bucket);
     xml.text("Key", &String::from_utf8_lossy(&upload.key));
     xml.text("UploadId", &multipart::upload_id_text(&upload.id));
-    owner.write(&mut xml, "Initiator");
-    owner.write(&mut xml, "Owner");
+    parties.initiator.write(&mut xml, "Initiator");
+    parties.owner.write(&mut xml, "Owner");
     xml.text("StorageClass", "STANDARD");
     xml.value("PartNumberMarker", position.marker);
     xml.value("NextPartNumberMarker", parts.last().map_or(0, |part| part.number));
@@ -113,7 +115,7 @@ mod tests {
         };
         let request = Request::for_test("GET", "/b/k?uploadId=x&part-number-marker=2&max-parts=1", &[]);
         let position = Position::read(&request).unwrap();
-        let document = answer("b", &upload, &[part], &position, true, &Owner::default()).finish();
+        let document = answer("b", &upload, &[part], &position, true, &Parties::default()).finish();
         let result = xml::parse(&document, "ListPartsResult").unwrap();
         assert_eq!(result.child_text("UploadId"), Some("07".repeat(16).as_str()));
         assert_eq!(result.child_text("PartNumberMarker"), Some("2"));

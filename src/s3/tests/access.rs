@@ -3,6 +3,7 @@
 use super::harness::{Answer, Node};
 use super::people::{OTHER, OTHER_ID};
 use crate::s3::service::{NewBuckets, Settings};
+use crate::s3::xml::Element;
 
 /// A node with the operator's bucket `bkt`, in which ACLs count and nothing is blocked.
 fn open_node() -> Node {
@@ -404,4 +405,44 @@ fn headers_that_do_more_need_leave_for_more() {
     );
     assert_eq!(put("x-amz-acl", "bucket-owner-full-control"), 403);
     assert_eq!(node.send_as("other", "PUT", "/bkt/new", &[], b"x").status, 200);
+}
+
+/// Initiator and owner, as id and name each, of an upload in a listing.
+fn parties(element: &Element) -> [String; 2] {
+    ["Initiator", "Owner"].map(|name| {
+        let party = element.child(name).unwrap();
+        format!("{} {}", party.child_text("ID").unwrap(), party.child_text("DisplayName").unwrap())
+    })
+}
+
+#[test]
+fn an_upload_is_shown_with_who_began_it_and_who_owns_it() {
+    let node = open_node();
+    assert_eq!(node.send("PUT", "/bkt?acl", &[("x-amz-acl", "public-read-write")], b"").status, 200);
+    let root = format!("{} root", Settings::default().owner_id);
+    let other = format!("{OTHER_ID} other");
+    let visitor = format!("arn:aws:iam::{OTHER}:user/visitor visitor");
+    let expected = [
+        ("a", "root", [&root, &root]),
+        ("b", "other", [&other, &other]),
+        ("c", "visitor", [&visitor, &other]),
+        ("d", "", [&root, &root]),
+    ];
+    for (key, id, parties_of) in expected {
+        let begun = ask(&node, id, "POST", &format!("/bkt/{key}?uploads"));
+        let begun = begun.document("InitiateMultipartUploadResult");
+        let upload = begun.child_text("UploadId").unwrap();
+        let target = format!("/bkt/{key}?uploadId={upload}");
+        let parts = match id {
+            "other" | "visitor" => ask(&node, "other", "GET", &target),
+            _ => ask(&node, "root", "GET", &target),
+        };
+        assert_eq!(parties(&parts.document("ListPartsResult")).each_ref(), parties_of, "{key}");
+    }
+    let list = ask(&node, "root", "GET", "/bkt?uploads").document("ListMultipartUploadsResult");
+    let listed: Vec<_> = list.children_named("Upload").map(parties).collect();
+    assert_eq!(
+        listed.iter().map(|parties| parties.each_ref()).collect::<Vec<_>>(),
+        expected.map(|row| row.2)
+    );
 }
