@@ -14,7 +14,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::body::{self, Incoming, Received};
 use crate::s3::claims::too_large;
-use crate::s3::encryption;
+use crate::s3::encryption::{RunKey, requests};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::expiration::{self, Current};
 use crate::s3::notification::event::EventName;
@@ -47,22 +47,30 @@ pub async fn run<H: Host, I: Incoming>(
         return Err(Code::InvalidWriteOffset.into());
     }
     let Some(object) = found else { return create(service, request, body).await };
-    if request.head.headers.iter().any(|(name, _)| name.starts_with("x-amz-server-side-encryption")) {
-        return Err(S3Error::not_implemented(HEADER));
-    }
     let base = Base::of(&object)?;
-    let received = receive(service, &mut request, body, &base).await?;
+    let mut key = match requests::continued(service, &object, &request)? {
+        None => None,
+        Some((mut key, runs)) => {
+            let run = key.following_run(runs, service.engine().host()).ok_or(Code::TooManyParts)?;
+            Some((key, run))
+        }
+    };
+    let run = key.as_ref().map(|(_, run)| run);
+    let received = receive(service, &mut request, body, &base, run).await?;
     let bytes = object.bytes + received.bytes;
     if bytes > OBJECT_BYTES_MAX {
         return Err(too_large(bytes, OBJECT_BYTES_MAX));
     }
-    let mut stored = base.extended(&received)?;
-    let attributes = Attributes {
-        etag: stored.etag,
-        checksum: stored.checksum.clone(),
-        headers: object.attributes.headers.clone(),
-        lock: object.attributes.lock,
-    };
+    let piece = key.as_ref().map_or(received.md5, |(key, run)| key.etag(received.md5, run).digest);
+    let mut stored = base.extended(&received, piece)?;
+    let mut headers = object.attributes.headers.clone();
+    if let Some((key, run)) = &mut key {
+        key.add_run(run, received.bytes);
+        key.kept.store(&mut headers);
+    }
+    stored.encryption = key.map(|(key, _)| key.into_notice());
+    let (etag, checksum) = (stored.etag, stored.checksum.clone());
+    let attributes = Attributes { etag, checksum, headers, lock: object.attributes.lock };
     let payload = object.followed_by(received.payload).await?;
     let same = Condition { sequence: Some(object.sequence), ..Condition::default() };
     let about = About { bytes, etag: stored.etag };
@@ -106,9 +114,10 @@ async fn receive<H: Host, I: Incoming>(
     request: &mut Authorized,
     body: &mut I,
     base: &Base,
+    run: Option<&RunKey>,
 ) -> Result<Received<H>, S3Error> {
     let algorithm = base.checksum.as_ref().map(|checksum| checksum.algorithm);
-    body::receive(service.engine(), request, body, algorithm, None).await
+    body::receive(service.engine(), request, body, algorithm, run).await
 }
 
 /// Somebody changed the object since it was looked up: the client may look where it ends now.
@@ -130,10 +139,6 @@ struct Base {
 
 impl Base {
     fn of<H: Host>(object: &Object<H>) -> Result<Self, S3Error> {
-        let headers = &object.attributes.headers;
-        if headers.iter().any(|(name, _)| name == encryption::HEADER) {
-            return Err(S3Error::not_implemented(HEADER));
-        }
         let etag = object.attributes.etag;
         if etag.parts >= PARTS_MAX {
             return Err(Code::TooManyParts.into());
@@ -150,10 +155,10 @@ impl Base {
         Ok(Self { etag, checksum })
     }
 
-    /// ETag and checksum of the object with what was received behind it. The ETag is no digest of the bytes,
-    /// as the number of appends at its end says.
-    fn extended<H: Host>(&self, received: &Received<H>) -> Result<Stored, S3Error> {
-        let digest = hash::md5(&[self.etag.digest, received.md5].concat());
+    /// ETag and checksum of the object with what was received behind it, a piece with this digest. The ETag is
+    /// no digest of the bytes, as the number of appends at its end says.
+    fn extended<H: Host>(&self, received: &Received<H>, piece: [u8; 16]) -> Result<Stored, S3Error> {
+        let digest = hash::md5(&[self.etag.digest, piece].concat());
         let etag = ETag { digest, parts: self.etag.parts.max(1) + 1 };
         let checksum = match (&self.checksum, &received.checksum) {
             (Some(base), Some(more)) if base.algorithm == more.algorithm => {

@@ -178,6 +178,14 @@ impl DataKey {
         SegmentCipher::new(&self.key.derive("run", &[&number.to_le_bytes(), salt]))
     }
 
+    /// A key for a run that is to follow those of the object, which has them in its parts or notes them
+    /// itself. From now on it does. `None` if it can have no more.
+    pub fn following_run<H: Host>(&mut self, runs: Vec<Run>, host: &H) -> Option<RunKey> {
+        let number = runs.last().map_or(Some(0), |last| last.number.checked_add(1))?;
+        self.kept.runs = runs;
+        Some(self.new_run(number, host))
+    }
+
     /// Notes a run of payload that was received whole.
     pub fn add_run(&mut self, run: &RunKey, plain_bytes: u64) {
         self.kept.runs.push(Run { number: run.number, plain_bytes, salt: run.salt });

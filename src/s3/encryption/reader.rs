@@ -156,20 +156,36 @@ impl Decryption {
     fn open(&mut self, chunk: Chunk) -> Result<Chunk, Damaged> {
         match chunk {
             Chunk::Buffer(mut buffer, range) => {
-                let length = self.open_run(&mut buffer[range.clone()])?;
+                let length = self.open_runs(&mut buffer[range.clone()])?;
                 let wanted = self.wanted(length);
                 Ok(Chunk::Buffer(buffer, range.start + wanted.start..range.start + wanted.end))
             }
             Chunk::Bytes(bytes) => {
                 // They may be shared with the cache of small objects.
                 let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-                let length = self.open_run(&mut bytes)?;
+                let length = self.open_runs(&mut bytes)?;
                 Ok(Chunk::Bytes(Bytes::from(bytes).slice(self.wanted(length))))
             }
         }
     }
 
-    /// Decrypts the next segments in place; returns the length of their payload.
+    /// Decrypts the next segments in place, of several runs if they are short: what was appended to a small
+    /// object is stored with it. Returns the length of their payload.
+    fn open_runs(&mut self, stored: &mut [u8]) -> Result<usize, Damaged> {
+        let (mut from, mut to) = (0, 0);
+        while from < stored.len() {
+            let stretch = self.stretches.front().ok_or(Damaged)?;
+            let end = stored.len().min(from + usize::try_from(stretch.bytes).unwrap_or(usize::MAX - from));
+            let length = self.open_run(&mut stored[from..end])?;
+            if to < from {
+                stored.copy_within(from..from + length, to);
+            }
+            (from, to) = (end, to + length);
+        }
+        Ok(to)
+    }
+
+    /// Decrypts the next segments of one run in place; returns the length of their payload.
     fn open_run(&mut self, stored: &mut [u8]) -> Result<usize, Damaged> {
         let stretch = self.stretches.front_mut().ok_or(Damaged)?;
         let bytes = stored.len() as u64;
@@ -237,6 +253,7 @@ mod tests {
         fn any_range_of_any_runs_comes_out_plain(
             lengths in proptest::collection::vec(prop_oneof![0..200_000u64, 65_519..65_522u64], 1..5),
             cut in any::<(u64, u64)>(),
+            is_joined in any::<bool>(),
         ) {
             let (key, plain, stored) = object(&lengths);
             let total = plain.len() as u64;
@@ -245,9 +262,13 @@ mod tests {
             let (place, mut decryption) = plan(&key, range.clone());
             let mut got = Vec::new();
             let mut position = place.start as usize;
-            // As extents and buffers cut it: never across runs, whole segments.
+            // As extents and buffers cut it: whole segments, and across runs where they are short.
             while let Some(stretch) = decryption.stretches.front() {
-                let length = (stretch.bytes as usize).min(2 * SEGMENT_BYTES);
+                let mut length = (stretch.bytes as usize).min(2 * SEGMENT_BYTES);
+                if stretch.bytes < 2 * SEGMENT_BYTES as u64 && is_joined {
+                    let more = decryption.stretches.get(1).filter(|more| more.bytes < SEGMENT_BYTES as u64);
+                    length += more.map_or(0, |more| more.bytes as usize);
+                }
                 let chunk = Bytes::copy_from_slice(&stored[position..position + length]);
                 position += length;
                 got.extend_from_slice(&decryption.open(Chunk::Bytes(chunk)).unwrap());

@@ -6,7 +6,8 @@ use super::answer::Notice;
 use super::asked::{Asked, CustomerKey, Lookup};
 use super::data_key::{DataKey, Place, Target};
 use super::reader::Opened;
-use super::{Encryption, Scheme, remove};
+use super::vault::name_of;
+use super::{Encryption, Run, Scheme, remove};
 use crate::engine::{Bucket, Object, Upload};
 use crate::io::Host;
 use crate::s3::error::S3Error;
@@ -87,6 +88,30 @@ fn opened_with<H: Host>(
         return Ok(Opened::default());
     }
     Opened::of(object, &service.vault()?, customer)
+}
+
+/// The data key and the runs of an object that is to be appended to, if it is encrypted. It stays encrypted as
+/// it is, and the request may not ask for anything else.
+pub fn continued<H: Host>(
+    service: &S3Service<H>,
+    object: &Object<H>,
+    request: &Request,
+) -> Result<Option<(DataKey, Vec<Run>)>, S3Error> {
+    let asked = Asked::of_write(&|name| request.head.header(name))?;
+    let kept = Encryption::load(&object.attributes.headers)?;
+    let is_kept = match (&asked, kept.as_ref().map(|kept| &kept.scheme)) {
+        (Asked::Nothing | Asked::Customer(_), _) | (Asked::Managed, Some(Scheme::Managed)) => true,
+        (Asked::Named { key_id, context, .. }, Some(Scheme::Named { key_id: kept, context: bound, .. })) => {
+            key_id.as_ref().is_none_or(|id| name_of(id) == name_of(kept))
+                && (context.is_empty() || context == bound)
+        }
+        _ => false,
+    };
+    if !is_kept {
+        return Err(S3Error::invalid_request("What is appended to an object is encrypted as the object is."));
+    }
+    let customer = if let Asked::Customer(key) = asked { Some(key) } else { None };
+    Ok(opened_with(service, object, customer.as_ref())?.into_key())
 }
 
 /// The data key of an upload, for a part of it.

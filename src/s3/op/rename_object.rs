@@ -8,7 +8,6 @@ use crate::engine::{Condition, EngineError, Object, Update, Versioning};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::encryption;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::notification::event::EventName;
 use crate::s3::notification::{self, About};
@@ -51,10 +50,6 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     };
     readable.check(&object)?;
     removable.check(&object)?;
-    // Its data key is wrapped for the key that it is stored under.
-    if object.attributes.headers.iter().any(|(name, _)| name == encryption::HEADER) {
-        return Err(S3Error::not_implemented("RenameObject of an encrypted object"));
-    }
     let conditions = Preconditions::of_rename_source(&request);
     if let Verdict::Failed(header) = conditions.judge(&object.attributes.etag, object.modified()) {
         return Err(S3Error::precondition_failed(header));

@@ -520,3 +520,97 @@ fn a_segment_that_does_not_authenticate_is_never_sent() {
         assert_eq!(code(&get), (500, "InternalError".to_owned()));
     }
 }
+
+fn append(node: &Node, offset: usize, headers: &[Headers], body: &[u8]) -> Answer {
+    let offset = vec![("x-amz-write-offset-bytes", offset.to_string())];
+    send(node, "PUT", "/bucket/log", &[headers.concat(), offset], body)
+}
+
+#[test]
+fn what_is_appended_is_encrypted_as_the_object_is() {
+    let node = node();
+    for mode in MODES {
+        let mut whole = payload(10);
+        let first = ok(append(&node, 0, &[mode.write()], &whole));
+        let mut etags = vec![first.header("etag").unwrap().to_owned()];
+        // Short pieces are stored with the object's record, then together in an extent, and long ones alone.
+        for bytes in [0, 1, 30_000, 40_000, 100, 2 * SEGMENT_PLAIN_BYTES, 400_000, 7] {
+            let piece = payload(bytes + whole.len()).split_off(whole.len());
+            let appended = ok(append(&node, whole.len(), &[mode.write()], &piece));
+            mode.check(&appended);
+            whole.extend_from_slice(&piece);
+            let get = ok(send(&node, "GET", "/bucket/log", &[mode.read()], b""));
+            mode.check(&get);
+            assert!(get.body == whole, "{mode:?} {bytes}");
+            assert_eq!(get.header("etag"), appended.header("etag"));
+            etags.push(get.header("etag").unwrap().to_owned());
+        }
+        for (first, last) in [(9, 10), (10, 30_011), (30_010, 70_011), (5, whole.len() - 1)] {
+            let range = vec![("range", format!("bytes={first}-{last}"))];
+            let get = ok(send(&node, "GET", "/bucket/log", &[mode.read(), range], b""));
+            assert!(get.body == whole[first..=last], "{mode:?} {first}-{last}");
+        }
+        etags.sort();
+        etags.dedup();
+        assert_eq!(etags.len(), 9, "each state has an ETag of its own");
+        let source = vec![("x-amz-copy-source", "bucket/log".to_owned())];
+        ok(send(&node, "PUT", "/bucket/copy", &[mode.write(), mode.source(), source], b""));
+        assert!(ok(send(&node, "GET", "/bucket/copy", &[mode.read()], b"")).body == whole);
+        assert_eq!(send(&node, "DELETE", "/bucket/log", &[], b"").status, 204);
+    }
+}
+
+#[test]
+fn parts_are_followed_by_what_is_appended() {
+    let node = node();
+    let parts = parts();
+    for mode in MODES {
+        multipart(&node, "/bucket/log", mode, &parts);
+        let mut whole = parts.concat();
+        for piece in [payload(100), payload(300_000)] {
+            ok(append(&node, whole.len(), &[mode.read()], &piece));
+            whole.extend_from_slice(&piece);
+            assert!(ok(send(&node, "GET", "/bucket/log", &[mode.read()], b"")).body == whole, "{mode:?}");
+        }
+    }
+}
+
+#[test]
+fn an_append_comes_with_the_key_of_its_object_and_no_other_wish() {
+    let node = node();
+    for mode in MODES {
+        ok(append(&node, 0, &[mode.write()], b"12345"));
+        for other in [Mode::Managed, Mode::Named, Mode::Customer(1), Mode::Customer(2)] {
+            let expected = match (mode, other) {
+                (mode, other) if mode == other => continue,
+                (Mode::Customer(_), Mode::Customer(_)) => (403, "AccessDenied"),
+                _ => (400, "InvalidRequest"),
+            };
+            let answer = append(&node, 5, &[other.write()], b"x");
+            assert_eq!(code(&answer), (expected.0, expected.1.to_owned()), "{mode:?} {other:?}");
+        }
+        // What is encrypted with keys of the node is so without a wish; a customer's key must come.
+        let unasked = append(&node, 5, &[], b"67890");
+        let is_customers = matches!(mode, Mode::Customer(_));
+        assert_eq!(unasked.status, if is_customers { 400 } else { 200 }, "{mode:?}");
+        let expected: &[u8] = if is_customers { b"12345" } else { b"1234567890" };
+        assert!(ok(send(&node, "GET", "/bucket/log", &[mode.read()], b"")).body == expected);
+        assert_eq!(send(&node, "DELETE", "/bucket/log", &[], b"").status, 204);
+    }
+}
+
+#[test]
+fn an_encrypted_object_moves_to_another_key() {
+    let node = node();
+    for (mode, name) in MODES.into_iter().zip(["a", "b", "c", "d", "e"]) {
+        let body = payload(100_000);
+        ok(send(&node, "PUT", "/bucket/old", &[mode.write()], &body));
+        let source = vec![("x-amz-rename-source", "old".to_owned())];
+        // The customer's key is not asked for: nothing is read.
+        ok(send(&node, "PUT", &format!("/bucket/{name}?renameObject"), &[source], b""));
+        let get = ok(send(&node, "GET", &format!("/bucket/{name}"), &[mode.read()], b""));
+        mode.check(&get);
+        assert!(get.body == body, "{mode:?}");
+        assert_eq!(code(&send(&node, "GET", "/bucket/old", &[mode.read()], b"")).0, 404);
+    }
+}
