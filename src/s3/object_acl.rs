@@ -32,7 +32,9 @@ impl Place<'_> {
         let is_full_control = request.header(CANNED)? == Some(FULL_CONTROL);
         let ownership = self.settings.ownership()?;
         if ownership == ObjectOwnership::BucketOwnerEnforced {
-            self.check_disabled(request)?;
+            if !self.says_private_unasked(request, writer)? {
+                self.check_disabled(request)?;
+            }
             return Ok(Acl::private(self.owner));
         }
         let owner = match ownership {
@@ -95,6 +97,14 @@ impl Place<'_> {
     fn checked(&self, acl: Acl) -> Result<Acl, S3Error> {
         let is_blocked = acl.is_public() && self.settings.public_access_block()?.block_public_acls;
         if is_blocked { Err(Code::AccessDenied.into()) } else { Ok(acl) }
+    }
+
+    /// Whether an upload's only word about ACLs is `private`, from the bucket's own account and into a bucket
+    /// whose maker did not say that ACLs are disabled. Clients from before AWS disabled them send it with every
+    /// upload (rclone until 1.60, Cyberduck), and it is the case.
+    fn says_private_unasked(&self, request: &Request, writer: &str) -> Result<bool, S3Error> {
+        let is_private = request.header(CANNED)? == Some("private") && !acl::has_grants(request);
+        Ok(is_private && writer == self.owner && self.settings.is_ownership_default())
     }
 
     /// Where ACLs are disabled, a request may only say what is the case.

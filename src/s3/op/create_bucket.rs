@@ -16,7 +16,9 @@ use crate::s3::service::{NewBuckets, S3Service};
 use crate::s3::settings::acl::{self, AclOwner};
 use crate::s3::settings::document::Fields;
 use crate::s3::settings::tagging::BucketTags;
-use crate::s3::settings::{Document, OWNER, ObjectLock, ObjectOwnership, PublicAccessBlock};
+use crate::s3::settings::{
+    Document, OWNER, OWNERSHIP_DEFAULT, ObjectLock, ObjectOwnership, PublicAccessBlock,
+};
 use crate::s3::tagging::{TagSet, Tagged};
 use crate::s3::{body, xml};
 
@@ -114,7 +116,10 @@ impl Wish {
         let mut ownership =
             request.header("x-amz-object-ownership")?.map(ObjectOwnership::of_header).transpose()?;
         if new_buckets == NewBuckets::Aws {
-            ownership = ownership.or(Some(ObjectOwnership::BucketOwnerEnforced));
+            if ownership.is_none() {
+                ownership = Some(ObjectOwnership::BucketOwnerEnforced);
+                wish.set(OWNERSHIP_DEFAULT, Vec::new());
+            }
             wish.public_access_block = PublicAccessBlock::ALL;
             wish.set(PublicAccessBlock::NAME, PublicAccessBlock::ALL.render());
         }

@@ -35,8 +35,12 @@ pub struct AclOwner<'a> {
 
 /// Whether a request brings an ACL in its headers.
 pub fn has_headers(request: &Request) -> bool {
-    let is_there = |name| request.head.header(name).is_some();
-    is_there(CANNED_HEADER) || GRANT_HEADERS.iter().any(|(name, _)| is_there(name))
+    request.head.header(CANNED_HEADER).is_some() || has_grants(request)
+}
+
+/// Whether a request grants something in headers, beside a canned ACL.
+pub fn has_grants(request: &Request) -> bool {
+    GRANT_HEADERS.iter().any(|(name, _)| request.head.header(name).is_some())
 }
 
 /// Reads the ACL that a request brings in its headers; `None` if it brings none.

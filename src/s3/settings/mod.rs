@@ -39,6 +39,9 @@ pub use public_access_block::PublicAccessBlock;
 /// Setting that names the account which owns a bucket: its twelve digits.
 pub const OWNER: &str = "owner";
 
+/// Setting of buckets that were made without a word on who owns their objects, and got AWS's default.
+pub const OWNERSHIP_DEFAULT: &str = "ownershipDefault";
+
 /// Setting that holds the bucket's policy, byte for byte as it was put.
 pub const POLICY: &str = "policy";
 
@@ -122,6 +125,11 @@ impl BucketSettings {
     /// Whether ACLs are disabled.
     pub fn is_owner_enforced(&self) -> Result<bool, S3Error> {
         Ok(self.ownership()? == ObjectOwnership::BucketOwnerEnforced)
+    }
+
+    /// Whether the bucket was made by a request that did not say who owns its objects.
+    pub fn is_ownership_default(&self) -> bool {
+        self.bucket.settings.contains_key(OWNERSHIP_DEFAULT)
     }
 
     /// A bucket without the setting blocks nothing.

@@ -94,7 +94,9 @@ fn acls_that_mean_nobody_or_everybody_at_once_are_refused() {
 
 #[test]
 fn a_bucket_whose_owner_owns_everything_takes_no_acls() {
-    let node = Node::with_bucket("bucket");
+    let node = Node::with_bucket("other");
+    let enforced = [("x-amz-object-ownership", "BucketOwnerEnforced")];
+    assert_eq!(node.send("PUT", "/bucket", &enforced, b"").status, 200);
     let put = |target: &str, acl: &str| node.send("PUT", target, &[("x-amz-acl", acl)], b"");
     assert_eq!(put("/bucket/k", "bucket-owner-full-control").status, 200);
     for target in ["/bucket/k", "/bucket/k?acl"] {
@@ -104,6 +106,22 @@ fn a_bucket_whose_owner_owns_everything_takes_no_acls() {
         }
     }
     assert_eq!(grants(&node.send("GET", "/bucket/k?acl", &[], b"")), ["FULL_CONTROL owner"]);
+}
+
+#[test]
+fn clients_that_send_private_unasked_can_upload_to_buckets_made_by_default() {
+    let node = Node::with_bucket("bucket");
+    let put = |target: &str, headers: &[(&str, &str)]| node.send("PUT", target, headers, b"");
+    let private = ("x-amz-acl", "private");
+    assert_eq!(put("/bucket/k", &[private]).status, 200);
+    assert_eq!(put("/bucket/copy", &[private, ("x-amz-copy-source", "/bucket/k")]).status, 200);
+    assert_eq!(node.send("POST", "/bucket/large?uploads", &[private], b"").status, 200);
+    assert_eq!(grants(&node.send("GET", "/bucket/k?acl", &[], b"")), ["FULL_CONTROL owner"]);
+
+    let refusal = (400, "AccessControlListNotSupported".to_owned());
+    assert_eq!(put("/bucket/k?acl", &[private]).error(), refusal);
+    assert_eq!(put("/bucket/k", &[("x-amz-acl", "public-read")]).error(), refusal);
+    assert_eq!(put("/bucket/k", &[private, ("x-amz-grant-read", "id=owner")]).error(), refusal);
 }
 
 #[test]
