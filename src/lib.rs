@@ -12,9 +12,9 @@
 //! - [`http`] turns bytes into request heads, body framing and responses; it does no I/O.
 //! - [`engine`] stores objects: log, extents, index, checkpoint, recovery, cleaning.
 //! - [`net`] moves bytes of connections; it knows no S3.
-//! - [`auth`] decides who is asking; pure functions.
+//! - [`auth`] decides who is asking, and what policies and ACLs allow them; pure functions.
 //! - [`s3`] speaks the protocol; only it knows S3's error codes and XML.
-//! - [`control`] is everything that may block: configuration, credentials.
+//! - [`control`] is everything that may block: configuration, credentials, the admin API, deliveries to webhooks.
 //! - [`node`] starts the cores and joins the layers.
 
 pub mod base;
