@@ -47,6 +47,9 @@ pub async fn run<H: Host, I: Incoming>(
         return Err(Code::InvalidWriteOffset.into());
     }
     let Some(object) = found else { return create(service, request, body).await };
+    if request.head.headers.iter().any(|(name, _)| is_of_new(name)) {
+        return Err(S3Error::not_implemented(HEADER));
+    }
     let base = Base::of(&object)?;
     let mut key = match requests::continued(service, &object, &request)? {
         None => None,
@@ -98,6 +101,13 @@ async fn create<H: Host, I: Incoming>(
     })?;
     let bytes = stored.bytes.to_string();
     Ok(stored.describe(Response::new(200)).with_header("x-amz-object-size", bytes))
+}
+
+/// Whether a header says what only a new object can get. Policies that demand it must not take an append for
+/// an upload that has it.
+fn is_of_new(name: &str) -> bool {
+    const BEGINNINGS: [&str; 4] = ["x-amz-acl", "x-amz-grant-", "x-amz-tagging", "x-amz-object-lock-"];
+    BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
 }
 
 fn offset(request: &Authorized) -> Result<u64, S3Error> {

@@ -2,6 +2,7 @@
 //! simulated drive and back after its power went.
 
 mod access;
+mod bypasses;
 mod checksums;
 mod encryption;
 mod forms;

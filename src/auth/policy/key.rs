@@ -4,6 +4,8 @@
 //! keys". A key that AWS knows and this table does not (`aws:SourceVpce`, `aws:PrincipalOrgID`, …) is about
 //! things that don't exist here: a policy with it is refused.
 
+use std::sync::LazyLock;
+
 use crate::auth::policy::action::{Action, ActionSet};
 
 macro_rules! keys {
@@ -90,6 +92,18 @@ keys! {
     WebsiteRedirectLocation "s3:x-amz-website-redirect-location" ["s3:PutObject"];
 }
 
+/// The actions of each row, worked out once: every condition of every request asks.
+static ACTIONS: LazyLock<Vec<ActionSet>> = LazyLock::new(|| {
+    let row = |(_, _, patterns): &(KeyName, &str, &[&str])| {
+        let mut actions = ActionSet::default();
+        for pattern in *patterns {
+            actions.extend(ActionSet::matching(pattern));
+        }
+        actions
+    };
+    KEYS.iter().map(row).collect()
+});
+
 /// A condition key as a policy names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionKey {
@@ -111,13 +125,8 @@ impl ConditionKey {
 
     /// The actions whose requests can have this key.
     pub fn actions(&self) -> ActionSet {
-        let (_, _, patterns) =
-            KEYS.iter().find(|(name, _, _)| *name == self.name).expect("every name has its row");
-        let mut actions = ActionSet::default();
-        for pattern in *patterns {
-            actions.extend(ActionSet::matching(pattern));
-        }
-        actions
+        // The names are numbered in the order of the rows.
+        ACTIONS[self.name as usize]
     }
 
     /// Whether requests of that action can have this key.

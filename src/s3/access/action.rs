@@ -36,11 +36,15 @@ pub fn primary(operation: Operation, request: &Request) -> Action {
 /// What a request needs that asks to bypass retentions of the mode governance.
 pub const BYPASS_GOVERNANCE: Action = Action::named("s3:BypassGovernanceRetention");
 
-const GET_OBJECT: Action = Action::named("s3:GetObject");
+/// What reading an object needs, and learning its ETag, its length or its time from a condition.
+pub const GET_OBJECT: Action = Action::named("s3:GetObject");
+pub const DELETE_OBJECT: Action = Action::named("s3:DeleteObject");
+
 const PUT_BUCKET_ACL: Action = Action::named("s3:PutBucketAcl");
 const PUT_BUCKET_OBJECT_LOCK: Action = Action::named("s3:PutBucketObjectLockConfiguration");
 const PUT_BUCKET_OWNERSHIP: Action = Action::named("s3:PutBucketOwnershipControls");
 const PUT_BUCKET_VERSIONING: Action = Action::named("s3:PutBucketVersioning");
+const PUT_OBJECT: Action = Action::named("s3:PutObject");
 const PUT_OBJECT_ACL: Action = Action::named("s3:PutObjectAcl");
 const PUT_OBJECT_LEGAL_HOLD: Action = Action::named("s3:PutObjectLegalHold");
 const PUT_OBJECT_RETENTION: Action = Action::named("s3:PutObjectRetention");
@@ -57,15 +61,35 @@ pub fn makes_object(operation: Operation) -> bool {
     )
 }
 
+/// Whether a change has a condition whose outcome tells more of the current object than that it is there.
+///
+/// Source: AWS, "Enforce conditional deletes on Amazon S3 buckets" and "Enforce conditional writes on Amazon S3
+/// buckets": `If-Match` with an ETag needs `s3:GetObject`.
+fn tells_of_current(operation: Operation, request: &Request) -> bool {
+    const NAMES: [&str; 5] = [
+        "if-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "x-amz-if-match-last-modified-time",
+        "x-amz-if-match-size",
+    ];
+    let is_change = makes_object(operation)
+        || matches!(
+            operation,
+            Operation::CompleteMultipartUpload | Operation::DeleteObject | Operation::RenameObject
+        );
+    is_change && NAMES.iter().any(|name| request.head.header(name).is_some_and(|value| value != b"*"))
+}
+
 /// The actions that a request means beside the first, on the same bucket or object.
 pub fn beside(operation: Operation, request: &Request) -> impl Iterator<Item = Action> + use<> {
     let has = |name: &str| request.head.header(name).is_some();
     let has_acl = || has("x-amz-acl") || GRANT_HEADERS.iter().any(|(name, _)| has(name));
     let when = |is_meant: bool, action: Action| is_meant.then_some(action);
+    let names_version = request.query("versionId").is_some();
+    let current = when(tells_of_current(operation, request), of_version(GET_OBJECT, names_version));
     let actions = match operation {
-        Operation::GetObjectAttributes => {
-            [Some(of_version(GET_OBJECT, request.query("versionId").is_some())), None, None, None]
-        }
+        Operation::GetObjectAttributes => [Some(of_version(GET_OBJECT, names_version)), None, None, None],
         Operation::CreateBucket => {
             let has_lock = request.head.text("x-amz-bucket-object-lock-enabled");
             let has_lock = has_lock.is_some_and(|text| text.eq_ignore_ascii_case("true"));
@@ -88,9 +112,11 @@ pub fn beside(operation: Operation, request: &Request) -> impl Iterator<Item = A
         Operation::DeleteObject | Operation::PutObjectRetention => {
             [when(lock::wants_bypass(request), BYPASS_GOVERNANCE), None, None, None]
         }
+        // It makes an object of its new key, whatever AWS's own action for that says.
+        Operation::RenameObject => [Some(PUT_OBJECT), None, None, None],
         _ => [None; 4],
     };
-    actions.into_iter().flatten()
+    actions.into_iter().chain([current]).flatten()
 }
 
 #[cfg(test)]
@@ -148,6 +174,17 @@ mod tests {
         ("POST", "/b/k?uploads", &["x-amz-acl"], &["s3:PutObject", "s3:PutObjectAcl"]),
         ("PUT", "/b/k?partNumber=1&uploadId=u", &["x-amz-acl"], &["s3:PutObject"]),
         ("POST", "/b/k?uploadId=u", &[], &["s3:PutObject"]),
+        ("POST", "/b/k?uploadId=u", &["if-match"], &["s3:PutObject", "s3:GetObject"]),
+        ("PUT", "/b/k", &["if-match"], &["s3:PutObject", "s3:GetObject"]),
+        ("DELETE", "/b/k", &["if-match"], &["s3:DeleteObject", "s3:GetObject"]),
+        (
+            "DELETE",
+            "/b/k?versionId=x",
+            &["x-amz-if-match-size"],
+            &["s3:DeleteObjectVersion", "s3:GetObjectVersion"],
+        ),
+        ("GET", "/b/k", &["if-match"], &["s3:GetObject"]),
+        ("PUT", "/b/k?renameObject", &["x-amz-rename-source"], &["s3:RenameObject", "s3:PutObject"]),
         ("DELETE", "/b/k?uploadId=u", &[], &["s3:AbortMultipartUpload"]),
         ("GET", "/b/k?uploadId=u", &[], &["s3:ListMultipartUploadParts"]),
     ];

@@ -5,11 +5,13 @@
 
 use std::borrow::Cow;
 
+use crate::auth::policy::action::Action;
 use crate::auth::policy::key::{ConditionKey, KeyName};
 use crate::auth::policy::{Context, Undecided, Value};
 use crate::engine::VersionId;
 use crate::http::date;
 use crate::io::TimestampMs;
+use crate::s3::access::action::{makes_object, primary};
 use crate::s3::copy_source::CopySource;
 use crate::s3::error::S3Error;
 use crate::s3::request::Request;
@@ -62,6 +64,8 @@ impl DocumentFacts {
 pub(super) struct RequestContext<'a> {
     pub(super) request: &'a Request,
     pub(super) operation: Operation,
+    /// What is asked about; a request can mean several actions.
+    pub(super) action: Action,
     pub(super) now: TimestampMs,
     pub(super) region: &'a str,
     pub(super) is_signed: bool,
@@ -71,6 +75,8 @@ pub(super) struct RequestContext<'a> {
     pub(super) owner: Option<&'a str>,
     /// The key of which is asked whether the sender could find it by listing; `None` for other questions.
     pub(super) listed: Option<&'a str>,
+    /// The ETag that one of many keys to delete must have, if that is asked about.
+    pub(super) etag: Option<&'a str>,
     /// The version that is asked about, if one is named.
     pub(super) version: Option<VersionId>,
     /// Tags of the object that is asked about; `None` if it was not looked up.
@@ -81,6 +87,9 @@ pub(super) struct RequestContext<'a> {
 
 impl Context for RequestContext<'_> {
     fn value(&self, key: &ConditionKey) -> Result<Value<'_>, Undecided> {
+        if !self.has(key) {
+            return Ok(Value::Absent);
+        }
         let head = &self.request.head;
         let text = |text: String| Value::One(Cow::Owned(text));
         Ok(match key.name {
@@ -102,10 +111,16 @@ impl Context for RequestContext<'_> {
                 _ => Value::Absent,
             },
             KeyName::Prefix => Value::optional(self.listed.or_else(|| self.request.query("prefix"))),
+            KeyName::Delimiter | KeyName::MaxKeys if self.listed.is_some() => Value::Absent,
             KeyName::Delimiter => Value::optional(self.request.query("delimiter")),
             KeyName::MaxKeys => {
                 let of_uploads = self.request.query("max-uploads");
-                Value::optional(self.request.query("max-keys").or(of_uploads))
+                let count = self.request.query("max-keys").or(of_uploads);
+                // As the operation understands it: `+5` and `005` are five to both.
+                match count.and_then(|count| count.parse::<i32>().ok()) {
+                    Some(number) => text(number.to_string()),
+                    None => Value::optional(count),
+                }
             }
             KeyName::VersionId => self.version.map_or(Value::Absent, |version| text(version::text(version))),
             // The only region that a request for a bucket can name and have.
@@ -120,6 +135,7 @@ impl Context for RequestContext<'_> {
                         | Operation::PostObject
                         | Operation::CopyObject
                         | Operation::CompleteMultipartUpload
+                        | Operation::RenameObject
                 );
                 Value::optional(Some(if is_creation { "true" } else { "false" }))
             }
@@ -156,6 +172,8 @@ impl Context for RequestContext<'_> {
             }
             KeyName::Referer => Value::optional(head.text("referer")),
             KeyName::UserAgent => Value::optional(head.text("user-agent")),
+            // There it is each key that has an ETag, and the header says nothing.
+            KeyName::IfMatch if self.operation == Operation::DeleteObjects => Value::optional(self.etag),
             KeyName::IfMatch => Value::optional(head.text("if-match")),
             KeyName::IfNoneMatch => Value::optional(head.text("if-none-match")),
             KeyName::ContentSha256 => Value::optional(head.text("x-amz-content-sha256")),
@@ -188,6 +206,12 @@ impl Context for RequestContext<'_> {
 }
 
 impl RequestContext<'_> {
+    /// Whether requests for what is asked, or for what the request is first of all, have the key at all. What a
+    /// request says without meaning (a `prefix` of an object, say) must not fulfil conditions.
+    fn has(&self, key: &ConditionKey) -> bool {
+        key.applies_to(self.action) || key.applies_to(primary(self.operation, self.request))
+    }
+
     /// Where the signature stands and its version, as AWS words them; `None` if there is none.
     fn signature(&self) -> Option<(&'static str, &'static str)> {
         const V4: &str = "AWS4-HMAC-SHA256";
@@ -205,8 +229,9 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Milliseconds since a presigned URL was signed.
+    /// Milliseconds since a presigned URL was signed; nothing else is signed for later.
     fn signature_age(&self) -> Option<String> {
+        self.request.query("X-Amz-Algorithm").filter(|_| self.is_signed)?;
         let signed = date::parse_basic(self.request.query("X-Amz-Date")?)?;
         Some(self.now.saturating_sub(signed).to_string())
     }
@@ -215,6 +240,11 @@ impl RequestContext<'_> {
     fn request_tags(&self) -> Result<Cow<'_, TagSet>, Undecided> {
         if self.operation == Operation::PutObjectTagging {
             return self.document.map(|facts| Cow::Borrowed(&facts.tags)).ok_or(Undecided);
+        }
+        // A copy with the tags of its source ignores the header.
+        let directive = self.request.head.header("x-amz-tagging-directive");
+        if self.operation == Operation::CopyObject && directive != Some(b"REPLACE") {
+            return Ok(Cow::Owned(TagSet::default()));
         }
         match TagSet::of_header(self.request) {
             Ok(tags) => Ok(Cow::Owned(tags.unwrap_or_default())),
@@ -233,7 +263,8 @@ impl RequestContext<'_> {
             Operation::PutObjectRetention | Operation::PutObjectLegalHold => {
                 self.document.map(|facts| of_document(facts).as_deref()).ok_or(Undecided)
             }
-            _ => Ok(self.request.head.text(header)),
+            operation if makes_object(operation) => Ok(self.request.head.text(header)),
+            _ => Ok(None),
         }
     }
 }

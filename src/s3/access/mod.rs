@@ -83,6 +83,11 @@ impl Authorized {
         self.document.take()
     }
 
+    /// Whether the decision was made about an object as it was then.
+    pub fn has_seen(&self) -> bool {
+        self.seen != Seen::Nothing
+    }
+
     /// Refuses to read an object that took the place of the one that the decision was made about.
     pub fn check_seen<H: Host>(&self, object: &Object<H>) -> Result<(), S3Error> {
         self.seen.check(object)
@@ -106,6 +111,26 @@ impl Authorized {
         Question { action, key, version, ..self.question(None)? }.ask(service, &settings).await
     }
 
+    /// Whether the sender may delete one of many keys; `etag` is what its object must have.
+    pub async fn check_deletion<H: Host>(
+        &self,
+        service: &S3Service<H>,
+        bucket: &Rc<Bucket>,
+        key: &str,
+        version: Option<VersionId>,
+        etag: Option<&str>,
+    ) -> Result<(), S3Error> {
+        let settings = service.bucket_settings(bucket);
+        if service.is_plainly_the_owners(self.principal(), action::DELETE_OBJECT, &settings)? {
+            return Ok(());
+        }
+        let action = action::of_version(action::DELETE_OBJECT, version.is_some());
+        Question { action, key, version, etag, ..self.question(None)? }
+            .ask(service, &settings)
+            .await
+            .map(drop)
+    }
+
     /// The question that the request is first of all.
     fn question<'a>(&'a self, document: Option<&'a DocumentFacts>) -> Result<Question<'a>, S3Error> {
         Ok(Question {
@@ -117,6 +142,7 @@ impl Authorized {
             version: version::named(&self.request)?,
             document,
             listed: None,
+            etag: None,
             is_of_new: false,
         })
     }
@@ -234,7 +260,7 @@ impl<H: Host> S3Service<H> {
         };
         let asked = authorized.question(facts.as_ref())?;
         for action in action::beside(operation, &authorized.request) {
-            let is_of_new = action::makes_object(operation);
+            let is_of_new = action::makes_object(operation) && action != action::GET_OBJECT;
             Question { action, is_of_new, ..asked }.ask(self, settings).await?;
         }
         let is_read = matches!(authorized.request.head.method.as_str(), "GET" | "HEAD");
@@ -263,21 +289,24 @@ impl<H: Host> S3Service<H> {
 
     fn authorize_without_bucket(&self, authorized: &Authorized) -> Result<(), S3Error> {
         let (operation, request) = (authorized.operation, &authorized.request);
-        let context = RequestContext {
+        let context = |action| RequestContext {
             request,
             operation,
+            action,
             now: self.engine().host().now(),
             region: &self.settings().region,
             owner: authorized.principal.as_ref().map(|principal| principal.account_id.as_str()),
             is_signed: authorized.principal.is_some(),
             is_about_object: false,
             listed: None,
+            etag: None,
             version: None,
             tags: None,
             document: None,
         };
         let actions = std::iter::once(action::primary(operation, request));
         for action in actions.chain(action::beside(operation, request)) {
+            let context = context(action);
             let attempt = Attempt {
                 principal: authorized.principal.as_deref(),
                 action,

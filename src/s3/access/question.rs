@@ -36,6 +36,8 @@ pub(super) struct Question<'a> {
     pub(super) document: Option<&'a DocumentFacts>,
     /// For the question whether the sender may list the bucket and so learn that it has no such key: the key.
     pub(super) listed: Option<&'a str>,
+    /// The ETag that one of many keys to delete must have.
+    pub(super) etag: Option<&'a str>,
     /// Whether it is about an object that the request is to make, and not about one that is there.
     pub(super) is_of_new: bool,
 }
@@ -47,14 +49,26 @@ pub(super) enum Answer {
     NeedsDocument,
 }
 
-/// The version of an object that a decision was made about, if one had to be looked at.
+/// What a decision was made about, if the object had to be looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(Option<u64>);
+pub enum Seen {
+    /// It did not depend on the object.
+    #[default]
+    Nothing,
+    /// There was no object.
+    Missing,
+    /// This version, by its sequence.
+    Version(u64),
+}
 
 impl Seen {
-    /// Refuses another version: the decision was not about it.
+    fn of<H: Host>(object: Option<&Object<H>>) -> Self {
+        object.map_or(Self::Missing, |object| Self::Version(object.sequence))
+    }
+
+    /// Refuses another version, or one where there was none: the decision was not about it.
     pub fn check<H: Host>(&self, object: &Object<H>) -> Result<(), S3Error> {
-        if self.0.is_none_or(|sequence| sequence == object.sequence) {
+        if [Self::Nothing, Self::Version(object.sequence)].contains(self) {
             return Ok(());
         }
         let message = "The object was replaced while the request was authorized. Please try again.";
@@ -101,11 +115,11 @@ impl Question<'_> {
             Some(object) => Found::of(&object.attributes.headers)?,
         };
         match self.decide(service, settings, &rules, Some(&found)) {
-            Ok(true) => Ok(Answer::Allowed(Seen(object.map(|object| object.sequence)))),
+            Ok(true) => Ok(Answer::Allowed(Seen::of(object.as_ref()))),
             // Nothing is there whose ACL could allow it: who may list may know that.
             Ok(false) if object.is_none() && rules.acl.is_some() && is_of_object_owner(self.action) => {
                 match self.of_listing(self.key).decide(service, settings, &rules, None) {
-                    Ok(true) => Ok(Answer::Allowed(Seen::default())),
+                    Ok(true) => Ok(Answer::Allowed(Seen::Missing)),
                     _ => Err(self.denied()),
                 }
             }
@@ -135,12 +149,14 @@ impl Question<'_> {
         let context = RequestContext {
             request: self.request,
             operation: self.operation,
+            action: self.action,
             now: service.engine().host().now(),
             region: &service.settings().region,
             is_signed: self.principal.is_some(),
             is_about_object: !self.key.is_empty(),
             owner: Some(rules.owner),
             listed: self.listed,
+            etag: self.etag,
             version: self.version,
             tags: found.map(|found| &found.tags),
             document: self.document,

@@ -13,7 +13,7 @@ use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::claims::invalid_value;
-use crate::s3::copy_source::CopySource;
+use crate::s3::copy_source::{CopySource, Source};
 use crate::s3::encryption::transcode::transcode;
 use crate::s3::encryption::{Answer, CustomerKey, DataKey, Opened, Place, Target, requests};
 use crate::s3::error::{Code, S3Error};
@@ -63,7 +63,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     if tagging_directive == Directive::Copy {
         let tags = TagSet::load(&object.attributes.headers);
         if !tags.is_empty() {
-            check_tags(service, &request, &bucket, &source.name).await?;
+            check_tags(service, &request, &bucket, &source).await?;
         }
         tags.store(&mut headers);
     }
@@ -203,10 +203,12 @@ async fn check_tags<H: Host>(
     service: &S3Service<H>,
     request: &Authorized,
     bucket: &Rc<Bucket>,
-    source: &CopySource,
+    source: &Source<H>,
 ) -> Result<(), S3Error> {
-    let from = service.bucket_named(&source.bucket)?;
-    request.check(service, GET_OBJECT_TAGGING, &from, &source.key, source.version).await?;
+    let name = &source.name;
+    let from = service.bucket_named(&name.bucket)?;
+    let seen = request.check(service, GET_OBJECT_TAGGING, &from, &name.key, name.version).await?;
+    seen.check(&source.object)?;
     request.check(service, PUT_OBJECT_TAGGING, bucket, &request.key, None).await.map(drop)
 }
 

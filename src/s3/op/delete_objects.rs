@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::auth::policy::action::Action;
 use crate::base::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
-use crate::engine::{Bucket, Condition, Deleted, Deletion, EngineError};
+use crate::engine::{Bucket, Condition, Deleted, Deletion, ETagMatch, EngineError};
 use crate::http::{Response, date};
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::access::action::BYPASS_GOVERNANCE;
+use crate::s3::access::action::{BYPASS_GOVERNANCE, GET_OBJECT};
 use crate::s3::body::{self, DocumentDigest, Incoming};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::lock;
@@ -18,8 +17,6 @@ use crate::s3::precondition;
 use crate::s3::service::S3Service;
 use crate::s3::version;
 use crate::s3::xml::{self, Element, XmlWriter};
-
-const DELETE_OBJECT: Action = Action::named("s3:DeleteObject");
 
 pub async fn run<H: Host, I: Incoming>(
     service: &S3Service<H>,
@@ -75,6 +72,8 @@ struct Entry {
     key: String,
     /// As it was named.
     version: Option<String>,
+    /// The ETag that the object must have, as it was named.
+    etag: Option<String>,
     /// What the engine is asked; or why it is not.
     deletion: Result<Deletion, S3Error>,
 }
@@ -96,8 +95,9 @@ impl Entry {
     fn parse(object: &Element, bypass_governance: bool) -> Result<Self, S3Error> {
         let key = object.child_text("Key").filter(|key| !key.is_empty()).ok_or(Code::MalformedXML)?;
         let version = object.child_text("VersionId").map(str::to_owned);
+        let etag = object.child_text("ETag").map(str::to_owned);
         let condition = Condition {
-            matches: object.child_text("ETag").map(|tag| precondition::etag_match(tag.as_bytes())),
+            matches: etag.as_ref().map(|tag| precondition::etag_match(tag.as_bytes())),
             size: parse_text(object, "Size", |text| text.parse().ok())?,
             modified_seconds: parse_text(object, "LastModifiedTime", |text| {
                 let time = date::parse_http_date(text).or_else(|| date::parse_iso8601(text));
@@ -110,7 +110,7 @@ impl Entry {
             Ok(version) => Ok(Deletion { version, condition, bypass_governance, ..Deletion::default() }),
             Err(error) => Err(error),
         };
-        Ok(Self { key: key.to_owned(), version, deletion })
+        Ok(Self { key: key.to_owned(), version, etag, deletion })
     }
 
     /// Refuses it if the sender may not delete it.
@@ -121,10 +121,17 @@ impl Entry {
         bucket: &Rc<Bucket>,
     ) {
         let Ok(deletion) = &self.deletion else { return };
-        let version = deletion.version;
-        let mut allowed = request.check(service, DELETE_OBJECT, bucket, &self.key, version).await;
-        if allowed.is_ok() && deletion.bypass_governance {
-            allowed = request.check(service, BYPASS_GOVERNANCE, bucket, &self.key, version).await;
+        let (version, condition, key) = (deletion.version, &deletion.condition, &self.key);
+        let etag = self.etag.as_deref();
+        let mut allowed = request.check_deletion(service, bucket, key, version, etag).await;
+        let tells_of_current = condition.size.is_some()
+            || condition.modified_seconds.is_some()
+            || matches!(condition.matches, Some(ETagMatch::OneOf(_)));
+        let beside = [(GET_OBJECT, tells_of_current), (BYPASS_GOVERNANCE, deletion.bypass_governance)];
+        for (action, is_meant) in beside {
+            if is_meant && allowed.is_ok() {
+                allowed = request.check(service, action, bucket, key, version).await.map(drop);
+            }
         }
         if let Err(error) = allowed {
             self.deletion = Err(error);
@@ -181,7 +188,7 @@ fn parse_text<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{ETagMatch, VersionId};
+    use crate::engine::VersionId;
 
     fn order(objects: &str) -> Result<Order, Code> {
         let document = format!("<Delete>{objects}</Delete>");

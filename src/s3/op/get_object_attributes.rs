@@ -23,6 +23,7 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let named = version::named(&request)?;
     let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
     let object = version::found(lookup, named, &request.key)?;
+    request.check_seen(&object)?;
     let opened = requests::opened(service, &object, &request)?;
     let mut response = super::document(wanted.answer(&Facts::of(&object)));
     response.header("Last-Modified", date::imf_fixdate(object.modified()));

@@ -17,6 +17,7 @@ pub async fn get<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     let named = version::named(&request)?;
     let lookup = service.engine().get(bucket.id, request.key.as_bytes(), named).await?;
     let object = version::found(lookup, named, &request.key)?;
+    request.check_seen(&object)?;
     let (settings, accounts) = (service.bucket_settings(&bucket), service.accounts());
     let owner = service.owner_id(&settings);
     let place = Place { settings: &settings, owner: &owner, accounts: &accounts };
@@ -38,6 +39,7 @@ pub async fn put<H: Host, I: Incoming>(
     let key = request.key.as_bytes();
     let lookup = service.engine().get(bucket.id, key, named).await?;
     let object = version::found(lookup, named, &request.key)?;
+    request.check_seen(&object)?;
     let (settings, accounts) = (service.bucket_settings(&bucket), service.accounts());
     let owner = service.owner_id(&settings);
     let place = Place { settings: &settings, owner: &owner, accounts: &accounts };
