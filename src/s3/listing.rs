@@ -56,6 +56,12 @@ pub struct Filter {
 impl Filter {
     pub fn read(request: &Request) -> Result<Self, S3Error> {
         let text = |name| request.query(name).unwrap_or_default().to_owned();
+        // A parameter of Ceph's gateway: listings are in order here all the same, and as there, common prefixes
+        // need one.
+        if request.query("allow-unordered") == Some("true") && !text("delimiter").is_empty() {
+            let message = "A listing with a delimiter cannot be unordered.";
+            return Err(S3Error::invalid_argument(message, "allow-unordered", "true"));
+        }
         Ok(Self {
             prefix: text("prefix"),
             delimiter: text("delimiter"),
@@ -180,6 +186,15 @@ mod tests {
         assert_eq!(url_encoding(Some("url")), Ok(true));
         let error = url_encoding(Some("xml")).unwrap_err();
         assert_eq!(error.message, "Invalid Encoding Method specified in Request");
+    }
+
+    #[test]
+    fn common_prefixes_need_an_order() {
+        let read = |target| Filter::read(&Request::for_test("GET", target, &[]));
+        assert!(read("/b?allow-unordered=true&delimiter").is_ok());
+        assert!(read("/b?allow-unordered=false&delimiter=%2F").is_ok());
+        let error = read("/b?allow-unordered=true&delimiter=%2F").unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument);
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn a_broken_promise_in_a_header_stores_nothing() {
     for value in ["AAAA", "not base64"] {
         let put =
             Request::new("PUT", "/box/fresh").header("x-amz-checksum-crc32", value).body(payload(1, 1000));
-        client.send(put).expect_error(400, "InvalidRequest");
+        client.send(put).expect_error(400, "BadDigest");
     }
     expect_old(&mut client, &old);
 }

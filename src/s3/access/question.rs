@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::LIST_BUCKET;
 use super::context::{DocumentFacts, RequestContext};
-use crate::auth::acl::Acl;
+use crate::auth::acl::{Acl, Grant, Grantee, Permission};
 use crate::auth::policy::action::Action;
 use crate::auth::policy::decide::{self, Guard, ObjectAcl, is_of_object_owner};
 use crate::auth::policy::{Attempt, Policy, Undecided};
@@ -233,8 +233,15 @@ impl Found {
     /// Source: AWS, "Bucket owner granting cross-account permission to upload objects": such a policy allows
     /// only `s3:PutObject`, and the upload brings an ACL.
     fn new_of(asked: &Question<'_>) -> Self {
-        let writer = asked.principal.filter(|_| asked.action == PUT_OBJECT_ACL);
-        let acl = writer.map(|writer| Acl::private(&writer.canonical_id));
+        let is_asked = asked.action == PUT_OBJECT_ACL;
+        let acl = is_asked.then(|| match asked.principal {
+            Some(writer) => Acl::private(&writer.canonical_id),
+            // Who does not sign may say so of an upload, although the bucket's owner will own it.
+            None => Acl {
+                owner: String::new(),
+                grants: vec![Grant { grantee: Grantee::AllUsers, permission: Permission::WriteAcp }],
+            },
+        });
         Self { acl, tags: TagSet::default() }
     }
 

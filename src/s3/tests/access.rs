@@ -446,3 +446,15 @@ fn an_upload_is_shown_with_who_began_it_and_who_owns_it() {
         expected.map(|row| row.2)
     );
 }
+
+#[test]
+fn who_does_not_sign_may_still_give_an_upload_its_acl() {
+    let node = open_node();
+    assert_eq!(node.send("PUT", "/bkt?acl", &[("x-amz-acl", "public-read-write")], b"").status, 200);
+    assert_eq!(node.send_unsigned("PUT", "/bkt/k", &[("x-amz-acl", "public-read")], b"x").status, 200);
+    assert_eq!(ask(&node, "", "GET", "/bkt/k").body, b"x");
+    assert_eq!(ask(&node, "root", "GET", "/bkt/k?acl").status, 200);
+    // The object is the bucket owner's from then on.
+    assert_eq!(node.send_unsigned("PUT", "/bkt/k?acl", &[("x-amz-acl", "private")], b"").status, 403);
+    assert_eq!(node.send_unsigned("PUT", "/bkt/t", &[("x-amz-tagging", "a=b")], b"x").status, 403);
+}

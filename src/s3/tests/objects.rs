@@ -181,3 +181,16 @@ fn what_cannot_be_answered_is_an_error_document_with_ids() {
     assert_eq!(code(&node.send_anonymous("GET", "/bucket/k")), (403, "AccessDenied"));
     assert_eq!(code(&node.send_anonymous("OPTIONS", "/bucket/k")), (400, "BadRequest"));
 }
+
+#[test]
+fn a_bucket_says_what_it_holds_to_who_asks_as_of_ceph() {
+    let node = Node::with_bucket("bucket");
+    node.send("PUT", "/bucket/a", &[], b"12");
+    node.send("PUT", "/bucket/b", &[], b"345");
+    let answer = node.send("HEAD", "/bucket?read-stats=true", &[], b"");
+    assert_eq!(
+        (answer.header("x-rgw-object-count"), answer.header("x-rgw-bytes-used")),
+        (Some("2"), Some("5"))
+    );
+    assert_eq!(node.send("HEAD", "/bucket", &[], b"").header("x-rgw-object-count"), None);
+}
