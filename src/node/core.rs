@@ -338,7 +338,11 @@ impl Core {
     fn serve(self: &Rc<Self>, stream: monoio::net::TcpStream, peer: SocketAddr, place: Place) {
         let core = self.clone();
         self.host.spawn(async move {
-            net::serve_connection(stream, peer, core.service.clone(), core.connections.clone()).await;
+            let (service, connections) = (core.service.clone(), core.connections.clone());
+            match place.is_beyond_limit() {
+                false => net::serve_connection(stream, peer, service, connections).await,
+                true => net::refuse_connection(stream, peer, service, connections).await,
+            }
             drop(place);
         });
     }

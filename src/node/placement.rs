@@ -73,6 +73,11 @@ impl Place {
         self.core
     }
 
+    /// Whether the core has more connections than it may hold: this one is to be refused.
+    pub fn is_beyond_limit(&self) -> bool {
+        self.loads.connections(self.core) > self.loads.connections_max
+    }
+
     /// The same connection's place at another core, which had no say.
     pub fn moved_to(self, core: usize) -> Self {
         self.loads.take(core)
@@ -101,6 +106,17 @@ impl Drop for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_beyond_the_limit_of_all_cores_is_to_be_refused() {
+        let loads = Loads::new(2, 3);
+        let places: Vec<_> = (0..6).map(|_| loads.place(0)).collect();
+        assert!(places.iter().all(|place| !place.is_beyond_limit()));
+        let beyond = loads.place(0);
+        assert!(beyond.is_beyond_limit());
+        drop((beyond, places));
+        assert!(!loads.place(0).is_beyond_limit());
+    }
 
     #[test]
     fn few_connections_spread_over_all_cores_whoever_accepts_them() {
