@@ -7,8 +7,8 @@
 //! The engine is generic over [`Host`]: the same code runs on io_uring and on the simulated disk. It knows
 //! no S3 error codes, no XML and no headers' meaning.
 //!
-//! This file is the facade: what a core does for the request at hand. What it does as the owner of keys is
-//! in `shard.rs`, and as the keeper of the table of buckets and of the configuration in `buckets.rs` and
+//! What a core does for the request at hand is in `operations.rs`; what it does as the owner of keys in
+//! `shard.rs`, and as the keeper of the table of buckets and of the configuration in `buckets.rs` and
 //! `config.rs`.
 
 mod buckets;
@@ -16,6 +16,7 @@ mod checkpoint;
 mod config;
 mod events;
 mod extent;
+mod files;
 pub mod format;
 mod gc;
 mod index;
@@ -24,6 +25,7 @@ mod locks;
 mod log;
 mod message;
 mod object;
+mod operations;
 mod recovery;
 mod rename;
 mod scan;
@@ -33,27 +35,24 @@ mod types;
 mod version;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::base::checksum::Checksum;
-use crate::base::etag::ETag;
-use crate::base::limits::{EXTENT_TRAILERS_MAX, INLINE_BYTES_MAX, OPEN_FILES_MAX};
+use crate::base::limits::EXTENT_TRAILERS_MAX;
 use crate::base::local::{Semaphore, Signal};
-use crate::io::{Disk, Host, OpenMode};
+use crate::io::{Disk, Host};
 use extent::Extents;
-use format::record::{ObjectPut, PartPut, StoredPayload};
+use files::Files;
+use format::record::ObjectPut;
 use format::segment::ExtentTrailer;
-use format::{ExtentId, FileName, Location, Slice};
+use format::{ExtentId, Location, Slice};
 use index::Index;
 use locks::Locks;
-use log::{Log, Urgency, error_of};
-use message::{Answer, Looked, Request};
+use log::{Log, Urgency};
+use message::{Answer, Request};
 use shared::Readers;
 
 pub use config::{Config, ConfigChange};
@@ -169,22 +168,6 @@ impl quick_cache::Weighter<Location, Arc<ObjectPut>> for RecordWeight {
     }
 }
 
-/// Keys, each with what is to be deleted of it.
-type KeyDeletions = Vec<(Vec<u8>, Deletion)>;
-
-/// How often, and how far apart, a deletion is tried again that found no room in the log: some rounds of
-/// background work, which cleans.
-const ROOM_ATTEMPTS_MAX: usize = 25;
-const ROOM_PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
-
-/// Open segment files, oldest first out.
-struct Files<H: Host> {
-    open: HashMap<FileName, OpenFile<H>>,
-    order: VecDeque<FileName>,
-}
-
-type OpenFile<H> = (<H as Host>::Disk, <<H as Host>::Disk as Disk>::File);
-
 impl<H: Host> Engine<H> {
     /// Makes an engine that does not know its data yet. From here on messages of other cores may come.
     pub fn new(host: H, mesh: Rc<dyn Mesh>, shared: Arc<Shared>, options: Options) -> Self {
@@ -267,7 +250,7 @@ impl<H: Host> Engine<H> {
             renaming: RefCell::default(),
             cache,
             trailers: RefCell::new(quick_cache::unsync::Cache::new(EXTENT_TRAILERS_MAX)),
-            files: RefCell::new(Files { open: HashMap::new(), order: VecDeque::new() }),
+            files: RefCell::default(),
             releases,
             release_work,
             sequence_counter: Cell::new(0),
@@ -306,296 +289,6 @@ impl<H: Host> Engine<H> {
     /// The host, for its clock, randomness and buffers.
     pub fn host(&self) -> &H {
         &self.inner.host
-    }
-
-    /// A bucket, from this core's cache.
-    pub fn bucket(&self, name: &str) -> Option<Rc<Bucket>> {
-        self.inner.buckets.borrow().by_name(name)
-    }
-
-    /// All buckets in order of name, from this core's cache.
-    pub fn buckets(&self) -> Vec<Rc<Bucket>> {
-        self.inner.buckets.borrow().all()
-    }
-
-    /// Makes a bucket; when it returns, every core knows it.
-    pub async fn create_bucket(
-        &self,
-        name: &str,
-        versioning: Versioning,
-        settings: BTreeMap<String, Vec<u8>>,
-    ) -> Result<Rc<Bucket>, EngineError> {
-        let request = Request::BucketCreate { name: name.to_string(), versioning, settings };
-        match self.ask(0, request).await? {
-            Answer::Bucket(bucket) => Ok(Rc::new(bucket)),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Changes a bucket's settings if what `change` expects holds, else [`EngineError::Changed`]; when it
-    /// returns, every core uses them. Settings that `change` does not name stay as they are, so concurrent
-    /// changes of different settings do not undo each other.
-    pub async fn set_bucket(&self, name: &str, change: BucketChange) -> Result<Rc<Bucket>, EngineError> {
-        let request = Request::BucketSet { name: name.to_string(), change: Box::new(change) };
-        match self.ask(0, request).await? {
-            Answer::Bucket(bucket) => Ok(Rc::new(bucket)),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Removes an empty bucket (uploads in progress are aborted); when it returns, no core knows it.
-    pub async fn delete_bucket(&self, name: &str) -> Result<(), EngineError> {
-        self.ask(0, Request::BucketDelete { name: name.to_string() }).await.map(drop)
-    }
-
-    /// Objects and bytes of a bucket over all cores, without a scan.
-    pub async fn usage(&self, bucket: BucketId) -> Result<Usage, EngineError> {
-        let mut total = Usage::default();
-        for answer in self.ask_all(|| Request::Usage { bucket }).await {
-            match answer? {
-                Answer::Usage(usage) => {
-                    total.objects += usage.objects;
-                    total.versions += usage.versions;
-                    total.bytes += usage.bytes;
-                }
-                other => return Err(unexpected(&other)),
-            }
-        }
-        Ok(total)
-    }
-
-    /// Payload of at most [`INLINE_BYTES_MAX`] bytes that is already in memory.
-    pub fn inline_payload(&self, bytes: Bytes) -> Payload<H> {
-        assert!(bytes.len() <= INLINE_BYTES_MAX);
-        let length = bytes.len() as u64;
-        Payload::new(self.clone(), StoredPayload::Inline(bytes), length)
-    }
-
-    /// Starts to receive payload; with `bytes` known, its space is reserved as it is needed.
-    pub async fn payload_writer(&self, bytes: Option<u64>) -> Result<PayloadWriter<H>, EngineError> {
-        self.check_running()?;
-        self.inner.extents.check()?;
-        Ok(PayloadWriter::new(self.clone(), bytes))
-    }
-
-    /// Stores an object if `condition` holds of what is current. On failure the payload is freed.
-    pub async fn put(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        payload: Payload<H>,
-        attributes: Attributes,
-        condition: Condition,
-    ) -> Result<Committed, EngineError> {
-        self.put_with_events(bucket, key, payload, attributes, condition, Vec::new()).await
-    }
-
-    /// As [`Engine::put`]; `events` tell of it.
-    pub async fn put_with_events(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        payload: Payload<H>,
-        attributes: Attributes,
-        condition: Condition,
-        events: Vec<EventDraft>,
-    ) -> Result<Committed, EngineError> {
-        let put = ObjectPut {
-            bucket,
-            key: key.to_vec(),
-            sequence: 0,
-            is_null: true,
-            bytes: payload.bytes(),
-            attributes,
-            parts: Vec::new(),
-            upload: None,
-            payload: payload.stored(),
-        };
-        let request = Request::Put { put: Box::new(put), condition, events };
-        payload.commit(self.ask(self.owner(bucket, key), request)).await.and_then(committed)
-    }
-
-    /// Looks up what is current under a key, or a version of it, with what HEAD needs and GET starts from.
-    pub async fn get(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        version: Option<VersionId>,
-    ) -> Result<Lookup<H>, EngineError> {
-        let pin = Rc::new(self.inner.readers.pin());
-        let request = Request::Get { bucket, key: key.to_vec(), version };
-        match self.ask(self.owner(bucket, key), request).await? {
-            Answer::Object(Looked::Found(put)) => Ok(Lookup::Found(Object::new(self.clone(), pin, put))),
-            Answer::Object(Looked::DeleteMarker { version, modified, is_latest }) => {
-                Ok(Lookup::DeleteMarker { version, modified, is_latest })
-            }
-            Answer::Object(Looked::Missing) => Ok(Lookup::Missing),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Changes what is stored about a version, or about what is current, if `condition` holds of it.
-    pub async fn update(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        version: Option<VersionId>,
-        update: Update,
-        condition: Condition,
-    ) -> Result<Updated, EngineError> {
-        self.update_with_events(bucket, key, version, update, condition, Vec::new()).await
-    }
-
-    /// As [`Engine::update`]; `events` tell of it.
-    pub async fn update_with_events(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        version: Option<VersionId>,
-        update: Update,
-        condition: Condition,
-        events: Vec<EventDraft>,
-    ) -> Result<Updated, EngineError> {
-        let request = Request::Update { bucket, key: key.to_vec(), version, update, condition, events };
-        match self.ask(self.owner(bucket, key), request).await? {
-            Answer::Updated(updated) => Ok(updated),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Removes an object or a version, or hides what is current behind a delete marker: see [`Deletion`]. It
-    /// is no error if there is nothing to delete, unless the condition asks for something.
-    pub async fn delete(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        deletion: Deletion,
-    ) -> Result<Deleted, EngineError> {
-        let keys = vec![(key.to_vec(), deletion)];
-        self.delete_many(bucket, keys).await.pop().unwrap_or(Err(EngineError::Stopping))
-    }
-
-    /// Carries out many deletions, in one batch for each owner core; results in the order of `keys`. On a full
-    /// drive it waits a while for cleaning to make room.
-    pub async fn delete_many(
-        &self,
-        bucket: BucketId,
-        keys: Vec<(Vec<u8>, Deletion)>,
-    ) -> Vec<Result<Deleted, EngineError>> {
-        let mut results = self.delete_once(bucket, keys.clone()).await;
-        for _ in 0..ROOM_ATTEMPTS_MAX {
-            let refused = |(_, result): &(usize, &Result<_, _>)| **result == Err(EngineError::Full);
-            let again: Vec<usize> = results.iter().enumerate().filter(refused).map(|(at, _)| at).collect();
-            if again.is_empty() {
-                break;
-            }
-            self.host().sleep(ROOM_PAUSE).await;
-            let keys = again.iter().map(|at| keys[*at].clone()).collect();
-            let retried = self.delete_once(bucket, keys).await;
-            again.into_iter().zip(retried).for_each(|(at, result)| results[at] = result);
-        }
-        results
-    }
-
-    async fn delete_once(
-        &self,
-        bucket: BucketId,
-        keys: Vec<(Vec<u8>, Deletion)>,
-    ) -> Vec<Result<Deleted, EngineError>> {
-        let count = keys.len();
-        let mut shares: Vec<(Vec<usize>, KeyDeletions)> = vec![Default::default(); self.cores()];
-        for (position, (key, deletion)) in keys.into_iter().enumerate() {
-            let (positions, keys) = &mut shares[self.owner(bucket, &key)];
-            positions.push(position);
-            keys.push((key, deletion));
-        }
-        let asked = shares.into_iter().enumerate().filter(|(_, (positions, _))| !positions.is_empty());
-        let (positions, requests): (Vec<_>, Vec<_>) = asked
-            .map(|(owner, (positions, keys))| (positions, (owner, Request::Delete { bucket, keys })))
-            .unzip();
-        let mut results = vec![Err(EngineError::Stopping); count];
-        for (positions, answer) in positions.into_iter().zip(self.ask_each(requests).await) {
-            let share = match answer {
-                Ok(Answer::Deleted(share)) => share,
-                Ok(other) => vec![Err(unexpected(&other)); positions.len()],
-                Err(error) => vec![Err(error); positions.len()],
-            };
-            positions.into_iter().zip(share).for_each(|(position, result)| results[position] = result);
-        }
-        results
-    }
-
-    pub async fn create_upload(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        headers: Headers,
-    ) -> Result<Upload, EngineError> {
-        let request = Request::UploadCreate { bucket, key: key.to_vec(), headers };
-        match self.ask(self.owner(bucket, key), request).await? {
-            Answer::Upload(upload, _) => Ok(upload),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// The upload and its parts with numbers above `part_after`, at most `count_max`, in order.
-    pub async fn upload(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        id: UploadId,
-        part_after: u16,
-        count_max: usize,
-    ) -> Result<(Upload, Vec<Part>), EngineError> {
-        let request = Request::UploadGet { bucket, key: key.to_vec(), id, part_after, count_max };
-        match self.ask(self.owner(bucket, key), request).await? {
-            Answer::Upload(upload, parts) => Ok((upload, parts)),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Stores (or replaces) a part.
-    #[allow(clippy::too_many_arguments)]
-    pub async fn put_part(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        id: UploadId,
-        number: u16,
-        payload: Payload<H>,
-        etag: ETag,
-        checksum: Option<Checksum>,
-    ) -> Result<Part, EngineError> {
-        let payload = payload.into_extents().await?;
-        let StoredPayload::Slices(slices) = payload.stored() else {
-            return Err(EngineError::Failed("a part's payload is in extents".to_string()));
-        };
-        let part = Part { number, bytes: payload.bytes(), etag, checksum, modified: 0, note: payload.note() };
-        let put = PartPut { bucket, key: key.to_vec(), upload: id, part, slices };
-        let request = Request::PartPut { put: Box::new(put) };
-        match payload.commit(self.ask(self.owner(bucket, key), request)).await? {
-            Answer::Part(part) => Ok(part),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    /// Makes an object of the named parts in one record; unnamed parts are freed. Repeating a completion
-    /// whose answer was lost succeeds as long as its object is among the newest versions of the key.
-    pub async fn complete_upload(
-        &self,
-        bucket: BucketId,
-        key: &[u8],
-        id: UploadId,
-        completion: Completion,
-    ) -> Result<Committed, EngineError> {
-        let completion = Box::new(completion);
-        let request = Request::UploadComplete { bucket, key: key.to_vec(), id, completion };
-        self.ask(self.owner(bucket, key), request).await.and_then(committed)
-    }
-
-    pub async fn abort_upload(&self, bucket: BucketId, key: &[u8], id: UploadId) -> Result<(), EngineError> {
-        let request = Request::UploadAbort { bucket, key: key.to_vec(), id };
-        self.ask(self.owner(bucket, key), request).await.map(drop)
     }
 
     fn cores(&self) -> usize {
@@ -660,42 +353,6 @@ impl<H: Host> Engine<H> {
         self.inner.trailers.borrow_mut().insert(trailer.extent, trailer);
     }
 
-    /// A segment's file, opened for reading on whichever drive has it.
-    async fn file(&self, name: FileName) -> Result<OpenFile<H>, EngineError> {
-        if let Some((disk, file)) = self.inner.files.borrow().open.get(&name) {
-            return Ok((disk.clone(), file.clone()));
-        }
-        let mut last = None;
-        let disks = self.inner.host.disks();
-        for step in 0..disks.len() {
-            let disk = &disks[(self.inner.drive + step) % disks.len()];
-            match disk.open(&name.to_string(), OpenMode::Read).await {
-                Ok(file) => {
-                    let mut files = self.inner.files.borrow_mut();
-                    if files.open.insert(name, (disk.clone(), file.clone())).is_none() {
-                        files.order.push_back(name);
-                    }
-                    while files.order.len() > OPEN_FILES_MAX {
-                        let oldest = files.order.pop_front().expect("longer than the limit");
-                        files.open.remove(&oldest);
-                    }
-                    return Ok((disk.clone(), file));
-                }
-                Err(error) => last = Some(error),
-            }
-        }
-        let error = last.expect("a host has at least one drive");
-        Err(error_of(&format!("opening {name}"), &error))
-    }
-
-    /// Closes a file that is gone.
-    fn forget_file(&self, name: FileName) {
-        let mut files = self.inner.files.borrow_mut();
-        if files.open.remove(&name).is_some() {
-            files.order.retain(|other| *other != name);
-        }
-    }
-
     /// Gives references to extents back, in the background.
     fn release(&self, slices: &[Slice]) {
         let mut releases = self.inner.releases.borrow_mut();
@@ -735,13 +392,6 @@ fn queue_releases(queues: &mut [Vec<ExtentId>], slices: &[Slice], cores: usize, 
         queues[slice.extent.segment as usize % cores].push(slice.extent);
     }
     work.raise();
-}
-
-fn committed(answer: Answer) -> Result<Committed, EngineError> {
-    match answer {
-        Answer::Committed(committed) => Ok(committed),
-        other => Err(unexpected(&other)),
-    }
 }
 
 /// A core answered another question: a bug, which must not take the node down.

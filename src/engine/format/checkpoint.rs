@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Location;
 use super::codec::{Decoder, Encode, Malformed};
 use super::owed::*;
-use super::record::*;
+use super::parts::*;
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::events::EventId;
 use crate::engine::index::{

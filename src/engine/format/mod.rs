@@ -6,6 +6,7 @@ pub mod codec;
 #[cfg(test)]
 mod drawing;
 mod owed;
+mod parts;
 pub mod record;
 pub mod segment;
 pub mod superblock;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::codec::{Decoder, Encode, Malformed};
-use super::record::decode_key;
+use super::parts::decode_key;
 use crate::engine::events::{Event, EventChange, EventId};
 use crate::engine::rename::Rename;
 use crate::engine::version::VersionId;

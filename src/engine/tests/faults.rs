@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::local::{Receiver, oneshot};
-use crate::engine::format::record::{ObjectPut, Record};
+use crate::engine::format::record::{Record, StoredPayload};
 use crate::io::sim::Faults;
 
 fn run<F: Future<Output = ()>>(seed: u64, test: impl FnOnce(Rc<Simulation>) -> F) {

@@ -14,14 +14,18 @@ mod settings;
 mod versions;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 
+use super::format::FileName;
 use super::*;
-use crate::base::limits::BUFFER_BYTES;
+use crate::base::etag::ETag;
+use crate::base::limits::{BUFFER_BYTES, INLINE_BYTES_MAX};
+use crate::io::OpenMode;
 use crate::io::sim::{SimHost, Simulation};
 
 type SimEngine = Engine<SimHost>;
