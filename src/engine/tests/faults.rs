@@ -111,7 +111,7 @@ fn a_log_segment_with_a_damaged_header_is_reported_and_kept() {
         put(node.core(0), id, b"k", b"value").await.unwrap();
         node.shutdown().await;
         let name = files(&simulation, 0, "log-")[0].name.clone();
-        simulation.disk(0).corrupt(&name, 20).unwrap();
+        simulation.disk(0).flip_bit(&name, 20).unwrap();
         let refused = Node::start(&simulation, 1, 1).await.err();
         assert!(matches!(refused, Some(OpenError::Corrupt(_))), "{refused:?}");
         assert!(files(&simulation, 0, "log-").iter().any(|file| file.name == name), "it was removed");
@@ -384,7 +384,7 @@ fn a_damaged_checkpoint_is_not_counted_on() {
             checkpoint::write(node.core(0)).await.unwrap();
         }
         let newest = files(&simulation, 0, "checkpoint-").pop().unwrap().name;
-        simulation.disk(0).corrupt(&newest, 4096 + 20).unwrap();
+        simulation.disk(0).flip_bit(&newest, 4096 + 20).unwrap();
         let node = Node::start(&simulation, 1, 1).await.unwrap();
         assert_eq!(get(node.core(0), id, b"k").await.unwrap().as_deref(), Some(&b"value"[..]));
         let before = node.core(0).inner.checkpoint.oldest_position();

@@ -303,7 +303,7 @@ fn damaged_payload_is_never_served() {
             .into_iter()
             .find(|file| file.name.starts_with("data-"))
             .unwrap();
-        simulation.disk(0).corrupt(&data.name, 4096 + 70_000).unwrap();
+        simulation.disk(0).flip_bit(&data.name, 4096 + 70_000).unwrap();
         assert!(matches!(get(node.core(0), id, b"k").await, Err(EngineError::Corrupt(_))));
         let object = node.core(0).get(id, b"k", None).await.unwrap().found().unwrap();
         assert_eq!(read(&object, 0..60_000).await.unwrap(), content(1, 200_000)[..60_000]);

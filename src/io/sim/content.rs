@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::random::{Random, coin};
+use super::random::{Random, coin, mix};
 use crate::base::limits::BLOCK_BYTES;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -26,7 +26,7 @@ pub(super) enum Change {
 
 /// A file. A change gets a number of its drive when it is submitted and another when it completes; larger
 /// is later.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Content {
     blocks: BTreeMap<u64, Block>,
     /// Numbers of the blocks that have versions beyond the durable one.
@@ -41,12 +41,13 @@ pub(super) struct Content {
 type Block = Versioned<Data>;
 
 /// A durable value and the later ones, oldest first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Versioned<T> {
     durable: T,
     later: Vec<Version<T>>,
 }
 
+#[derive(Clone)]
 struct Version<T> {
     sequence: u64,
     value: T,
@@ -90,12 +91,12 @@ impl<T: Clone> Versioned<T> {
     }
 
     /// What a crash leaves, if `survives` names the versions that reached the drive.
-    fn settle(&mut self, survives: impl Fn(u64) -> bool) {
-        let survivor = |version: &&Version<T>| !version.forgotten && survives(version.sequence);
-        if let Some(version) = self.later.iter().rev().find(survivor) {
-            self.durable = version.value.clone();
+    fn settle(&mut self, mut survives: impl FnMut(u64) -> bool) {
+        for version in self.later.drain(..) {
+            if !version.forgotten && survives(version.sequence) {
+                self.durable = version.value;
+            }
         }
-        self.later.clear();
     }
 }
 
@@ -120,16 +121,39 @@ impl Survival {
             _ => Self::Torn(BLOCK_BYTES),
         }
     }
+}
 
-    fn decides(self, salt: u64, sequence: u64, unit: u64) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::Everything => true,
-            Self::Changes => coin(salt, &[sequence]),
+/// Decides, change by change, what a crash leaves, and counts.
+pub(super) struct Fate {
+    pub survival: Survival,
+    pub salt: u64,
+    pub kept: u64,
+    pub lost: u64,
+    /// Of all decisions so far: two crashes of one state that decide alike leave the same.
+    pub fingerprint: u64,
+}
+
+impl Fate {
+    pub fn new(survival: Survival, salt: u64) -> Self {
+        Self { survival, salt, kept: 0, lost: 0, fingerprint: 0 }
+    }
+
+    pub fn decides(&mut self, sequence: u64, unit: u64) -> bool {
+        let survives = match self.survival {
+            Survival::Nothing => false,
+            Survival::Everything => true,
+            Survival::Changes => coin(self.salt, &[sequence]),
             // Half of the changes are torn, so that whole, torn and absent ones are seen side by side.
-            Self::Torn(_) if coin(salt, &[sequence, 1]) => coin(salt, &[sequence, 2, unit]),
-            Self::Torn(_) => coin(salt, &[sequence, 3]),
-        }
+            Survival::Torn(_) if coin(self.salt, &[sequence, 1]) => coin(self.salt, &[sequence, 2, unit]),
+            Survival::Torn(_) => coin(self.salt, &[sequence, 3]),
+        };
+        self.note(survives);
+        survives
+    }
+
+    pub fn note(&mut self, survives: bool) {
+        *if survives { &mut self.kept } else { &mut self.lost } += 1;
+        self.fingerprint = mix(self.fingerprint ^ u64::from(survives) ^ self.kept << 1);
     }
 }
 
@@ -228,8 +252,8 @@ impl Content {
         });
     }
 
-    /// The power went.
-    pub fn crash(&mut self, survival: Survival, salt: u64) {
+    /// The power went; `fate` decides what reached the drive.
+    pub fn crash(&mut self, fate: &mut Fate) {
         for (submission, change) in std::mem::take(&mut self.in_flight) {
             self.apply(submission, change);
         }
@@ -237,32 +261,52 @@ impl Content {
             let Some(block) = self.blocks.get_mut(&number) else {
                 continue;
             };
-            match survival {
-                Survival::Torn(unit_bytes) => tear(block, unit_bytes, |sequence, unit| {
-                    survival.decides(salt, sequence, number * BLOCK + unit)
-                }),
-                _ => block.settle(|sequence| survival.decides(salt, sequence, 0)),
+            match fate.survival {
+                Survival::Torn(unit_bytes) => {
+                    tear(block, unit_bytes, |sequence, unit| fate.decides(sequence, number * BLOCK + unit))
+                }
+                _ => block.settle(|sequence| fate.decides(sequence, 0)),
             }
         }
-        self.length.settle(|sequence| survival.decides(salt, sequence, u64::MAX));
+        self.length.settle(|sequence| fate.decides(sequence, u64::MAX));
         let length = self.length();
         self.blocks.retain(|number, block| number * BLOCK < length && block.durable.is_some());
         self.free(length.next_multiple_of(BLOCK)..u64::MAX);
     }
 
     /// Flips one bit of the byte at `offset`, at rest. False if the file does not reach that far.
-    pub fn corrupt(&mut self, offset: u64, bit: u8) -> bool {
+    pub fn flip_bit(&mut self, offset: u64, bit: u8) -> bool {
         if offset >= self.length() {
             return false;
         }
-        let block = self.blocks.entry(offset / BLOCK).or_default();
-        let mut bytes = match block.current() {
-            Some(data) => data.to_vec(),
-            None => vec![0; BLOCK_BYTES],
-        };
+        let mut bytes = self.block(offset / BLOCK).unwrap_or_else(|| [0; BLOCK_BYTES].into()).to_vec();
         bytes[(offset % BLOCK) as usize] ^= 1 << (bit % 8);
-        *block = Versioned { durable: Some(bytes.into()), later: Vec::new() };
+        self.set_at_rest(offset / BLOCK, Some(bytes.into()));
         true
+    }
+
+    /// Has the block at `to` hold, at rest, what the one at `from` holds. False if the file does not reach
+    /// that far.
+    pub fn misdirect(&mut self, from: u64, to: u64) -> bool {
+        if from.max(to) >= self.length() {
+            return false;
+        }
+        self.set_at_rest(to / BLOCK, self.block(from / BLOCK));
+        true
+    }
+
+    fn block(&self, number: u64) -> Data {
+        self.blocks.get(&number).and_then(|block| block.current().clone())
+    }
+
+    fn set_at_rest(&mut self, number: u64, data: Data) {
+        self.dirty.remove(&number);
+        self.blocks.insert(number, Versioned { durable: data, later: Vec::new() });
+    }
+
+    /// Byte ranges that have space on the drive, in order.
+    pub fn allocated(&self) -> Vec<Range<u64>> {
+        self.extents.iter().map(|(start, end)| *start..*end).collect()
     }
 
     /// Applies a change to the current state; returns the numbers of the blocks it touched.
@@ -338,7 +382,7 @@ impl Content {
 }
 
 /// Settles a block unit by unit: each is the durable one or that of any later version.
-fn tear(block: &mut Block, unit_bytes: usize, survives: impl Fn(u64, u64) -> bool) {
+fn tear(block: &mut Block, unit_bytes: usize, mut survives: impl FnMut(u64, u64) -> bool) {
     if block.later.is_empty() {
         return;
     }

@@ -1,51 +1,20 @@
 //! A simulated drive: files, names and the faults of both.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::content::{Change, Content, Data, Survival};
+use super::content::{Change, Data, Fate, Survival};
+use super::directory::{File, NameChange, Names};
 use super::executor::Executor;
-use super::random::{Random, coin};
+use super::faults::{Faults, STALL};
+use super::random::Random;
 use crate::base::limits::BLOCK_BYTES;
 use crate::base::local::oneshot;
 use crate::io::{Buffer, Disk, Durability, FileEntry, Mapping, OpenMode, Space};
-
-/// How a drive misbehaves. Probabilities are per operation. The default does not fail; its latencies
-/// differ, so that operations complete in another order than they were submitted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Faults {
-    /// A read fails with EIO.
-    pub read_error: f64,
-    /// A write fails with EIO; any of its blocks may have been written.
-    pub write_error: f64,
-    /// A sync (of a file, of the directory, or that of a durable write) fails with EIO; what it should
-    /// have made durable is lost, kept, or readable until the next crash only.
-    pub sync_error: f64,
-    /// A read returns fewer bytes than the file holds, as if the file were cut.
-    pub read_short: f64,
-    /// Bytes that all files together may occupy; beyond, writes and allocations fail with ENOSPC.
-    pub capacity_bytes: u64,
-    /// Time an operation takes: anything within the range.
-    pub latency: Range<Duration>,
-}
-
-impl Default for Faults {
-    fn default() -> Self {
-        Self {
-            read_error: 0.0,
-            write_error: 0.0,
-            sync_error: 0.0,
-            read_short: 0.0,
-            capacity_bytes: 1 << 40,
-            latency: Duration::from_micros(10)..Duration::from_micros(200),
-        }
-    }
-}
 
 /// A drive, as it is across crashes.
 pub(super) struct Drive {
@@ -55,41 +24,6 @@ pub(super) struct Drive {
     generation: Cell<u64>,
     last_sequence: Cell<u64>,
     names: RefCell<Names>,
-}
-
-type File = Rc<RefCell<Content>>;
-
-/// The directory.
-#[derive(Default)]
-struct Names {
-    current: BTreeMap<String, File>,
-    durable: BTreeMap<String, File>,
-    /// What is not durable yet, oldest first.
-    changes: Vec<(u64, NameChange)>,
-}
-
-#[derive(Clone)]
-enum NameChange {
-    Create(String, File),
-    Rename(String, String, File),
-    Remove(String),
-}
-
-impl NameChange {
-    fn apply(self, names: &mut BTreeMap<String, File>) {
-        match self {
-            Self::Create(name, file) => {
-                names.insert(name, file);
-            }
-            Self::Rename(from, to, file) => {
-                names.remove(&from);
-                names.insert(to, file);
-            }
-            Self::Remove(name) => {
-                names.remove(&name);
-            }
-        }
-    }
 }
 
 impl Drive {
@@ -112,11 +46,21 @@ impl Drive {
         self.generation.set(self.generation.get() + 1);
     }
 
-    /// Settles what survived.
-    pub fn power_on(&self) {
-        let (survival, salt, in_order) = {
+    /// The files as they are.
+    pub fn state(&self) -> Names {
+        self.names.borrow().copy()
+    }
+
+    /// Has the files be as they were.
+    pub fn set_state(&self, state: &Names) {
+        *self.names.borrow_mut() = state.copy();
+    }
+
+    /// Settles what survived; returns a fingerprint of what was decided.
+    pub fn power_on(&self) -> u64 {
+        let (mut fate, in_order) = {
             let mut random = self.random();
-            (Survival::draw(&mut random), random.next(), random.chance(0.5))
+            (Fate::new(Survival::draw(&mut random), random.next()), random.chance(0.5))
         };
         let mut names = self.names.borrow_mut();
         let changes = std::mem::take(&mut names.changes);
@@ -124,28 +68,41 @@ impl Drive {
         // promise it, so that any subset may be left.
         let first_part = self.random().below(changes.len() as u64 + 1);
         for (index, (sequence, change)) in (0..).zip(changes) {
-            let survives = match survival {
-                Survival::Nothing => false,
-                Survival::Everything => true,
-                _ if in_order => index < first_part,
-                _ => coin(salt, &[sequence]),
+            let survives = match fate.survival {
+                Survival::Changes | Survival::Torn(_) if in_order => {
+                    fate.note(index < first_part);
+                    index < first_part
+                }
+                _ => fate.decides(sequence, 0),
             };
             if survives {
                 change.apply(&mut names.durable);
             }
         }
         names.current = names.durable.clone();
+        let salt = fate.salt;
         for (number, file) in (0..).zip(names.current.values()) {
-            file.borrow_mut().crash(survival, salt ^ number);
+            fate.salt = salt ^ number;
+            file.borrow_mut().crash(&mut fate);
         }
+        self.executor.count("unsynced changes kept", fate.kept);
+        self.executor.count("unsynced changes lost", fate.lost);
+        fate.fingerprint
     }
 
     fn random(&self) -> RefMut<'_, Random> {
         self.executor.random()
     }
 
-    fn chance(&self, probability: impl Fn(&Faults) -> f64) -> bool {
-        self.random().chance(probability(&self.faults.borrow()))
+    /// Whether a fault of some kind happens now.
+    fn fails(&self, kind: &'static str, probability: impl Fn(&Faults) -> f64) -> bool {
+        let fails = self.random().chance(probability(&self.faults.borrow()));
+        self.executor.count(kind, u64::from(fails));
+        fails
+    }
+
+    fn check(&self, kind: &'static str, probability: impl Fn(&Faults) -> f64) -> io::Result<()> {
+        if self.fails(kind, probability) { Err(error(libc::EIO)) } else { Ok(()) }
     }
 
     fn next_sequence(&self) -> u64 {
@@ -172,6 +129,7 @@ impl Drive {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check("name errors", |faults| faults.name_error)?;
         let file = self.file(from)?;
         if from != to {
             self.change_name(NameChange::Rename(from.to_owned(), to.to_owned(), file));
@@ -180,6 +138,7 @@ impl Drive {
     }
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<File> {
+        self.check("open errors", |faults| faults.open_error)?;
         if mode != OpenMode::Create {
             return self.file(name);
         }
@@ -192,7 +151,7 @@ impl Drive {
     }
 
     fn sync_names(&self, mark: u64) -> io::Result<()> {
-        let failed = self.chance(|faults| faults.sync_error);
+        let failed = self.fails("sync errors", |faults| faults.sync_error);
         let mut names = self.names.borrow_mut();
         let later = names.changes.partition_point(|(sequence, _)| *sequence <= mark);
         let changes: Vec<_> = names.changes.drain(..later).collect();
@@ -235,10 +194,24 @@ impl SimDisk {
     }
 
     /// Flips a bit of the byte at `offset` of a file, at rest: nothing but a read will tell.
-    pub fn corrupt(&self, name: &str, offset: u64) -> io::Result<()> {
+    pub fn flip_bit(&self, name: &str, offset: u64) -> io::Result<()> {
         let file = self.drive.file(name)?;
         let bit = self.drive.random().below(8) as u8;
-        if file.borrow_mut().corrupt(offset, bit) { Ok(()) } else { Err(error(libc::EINVAL)) }
+        self.drive.executor.count("bits flipped at rest", 1);
+        if file.borrow_mut().flip_bit(offset, bit) { Ok(()) } else { Err(error(libc::EINVAL)) }
+    }
+
+    /// Has the block at `to` of a file hold what belongs to `from`, at rest: as a drive leaves it that wrote
+    /// one block to the place of another. Both are rounded down to blocks.
+    pub fn misdirect(&self, name: &str, from: u64, to: u64) -> io::Result<()> {
+        let file = self.drive.file(name)?;
+        self.drive.executor.count("blocks misdirected at rest", 1);
+        if file.borrow_mut().misdirect(from, to) { Ok(()) } else { Err(error(libc::EINVAL)) }
+    }
+
+    /// Byte ranges of a file that have space on the drive, in order; between them are holes.
+    pub fn allocated(&self, name: &str) -> io::Result<Vec<Range<u64>>> {
+        Ok(self.drive.file(name)?.borrow().allocated())
     }
 
     /// Has `action` happen on the drive after the time an operation takes, whether or not the future is
@@ -247,7 +220,9 @@ impl SimDisk {
         let latency = {
             let range = self.drive.faults.borrow().latency.clone();
             let spread = range.end.saturating_sub(range.start).as_nanos() as u64;
-            range.start + Duration::from_nanos(self.drive.random().below(spread.max(1)))
+            let usual = range.start + Duration::from_nanos(self.drive.random().below(spread.max(1)));
+            let stalls = self.drive.fails("stalled operations", |faults| faults.stall);
+            if stalls { usual + STALL } else { usual }
         };
         let (sender, receiver) = oneshot();
         let drive = self.drive.clone();
@@ -283,17 +258,23 @@ impl SimDisk {
         durability: Durability,
     ) -> io::Result<()> {
         let submission = self.drive.next_sequence();
+        let (kind, probability): (_, fn(&Faults) -> f64) = match &change {
+            Change::Write { .. } => ("write errors", |faults| faults.write_error),
+            Change::Allocate(_) => ("allocate errors", |faults| faults.allocate_error),
+            Change::Punch(_) => ("punch errors", |faults| faults.punch_error),
+        };
         file.content.borrow_mut().submit(submission, change);
         let content = file.content.clone();
         self.operate(move |drive| {
             let sequence = drive.next_sequence();
             if content.borrow().bytes_missing(space) > drive.bytes_free() {
                 content.borrow_mut().fail(submission, sequence, &mut Random::new(0));
+                drive.executor.count("full drives", 1);
                 return Err(error(libc::ENOSPC));
             }
             let durable = durability == Durability::Durable;
-            if drive.chance(|faults| faults.write_error)
-                || durable && drive.chance(|faults| faults.sync_error)
+            if drive.fails(kind, probability)
+                || durable && drive.fails("sync errors", |faults| faults.sync_error)
             {
                 content.borrow_mut().fail(submission, sequence, &mut drive.random());
                 return Err(error(libc::EIO));
@@ -328,12 +309,12 @@ impl Disk for SimDisk {
         }
         let content = file.content.clone();
         self.operate(move |drive| {
-            if drive.chance(|faults| faults.read_error) {
+            if drive.fails("read errors", |faults| faults.read_error) {
                 return (Err(error(libc::EIO)), buffer);
             }
             let start = range.start;
             let mut count = content.borrow().read(offset, &mut buffer.whole_mut()[range]);
-            if drive.chance(|faults| faults.read_short) {
+            if drive.fails("short reads", |faults| faults.read_short) {
                 count = drive.random().below(count as u64) as usize;
             }
             if count > 0 && buffer.len() < start + count {
@@ -366,7 +347,7 @@ impl Disk for SimDisk {
         let mark = self.drive.next_sequence();
         let content = file.content.clone();
         self.operate(move |drive| {
-            if drive.chance(|faults| faults.sync_error) {
+            if drive.fails("sync errors", |faults| faults.sync_error) {
                 content.borrow_mut().fail_sync(mark, &mut drive.random());
                 return Err(error(libc::EIO));
             }
@@ -399,6 +380,7 @@ impl Disk for SimDisk {
         self.powered()?;
         let name = name.to_owned();
         self.operate(move |drive| {
+            drive.check("name errors", |faults| faults.name_error)?;
             drive.file(&name)?;
             drive.change_name(NameChange::Remove(name));
             Ok(())

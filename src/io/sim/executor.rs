@@ -29,6 +29,8 @@ type Event = Box<dyn FnOnce()>;
 pub(super) struct Executor {
     seed: u64,
     random: RefCell<Random>,
+    /// What befell the machine, by kind.
+    tally: RefCell<BTreeMap<&'static str, u64>>,
     /// Nanoseconds since the start.
     clock: Cell<u64>,
     last_id: Cell<u64>,
@@ -71,6 +73,7 @@ impl Executor {
         Rc::new(Self {
             seed,
             random: RefCell::new(Random::new(seed)),
+            tally: RefCell::default(),
             clock: Cell::new(0),
             last_id: Cell::new(MAIN),
             tasks: RefCell::default(),
@@ -85,6 +88,21 @@ impl Executor {
 
     pub fn random(&self) -> RefMut<'_, Random> {
         self.random.borrow_mut()
+    }
+
+    /// Has chance go on from another seed.
+    pub fn reseed(&self, seed: u64) {
+        *self.random.borrow_mut() = Random::new(seed);
+    }
+
+    pub fn count(&self, kind: &'static str, times: u64) {
+        if times > 0 {
+            *self.tally.borrow_mut().entry(kind).or_default() += times;
+        }
+    }
+
+    pub fn tally(&self) -> BTreeMap<&'static str, u64> {
+        self.tally.borrow().clone()
     }
 
     pub fn now_ms(&self) -> TimestampMs {

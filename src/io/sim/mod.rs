@@ -15,19 +15,24 @@
 //! faults. Every panic of the simulation names the seed.
 
 mod content;
+mod directory;
 mod disk;
 mod executor;
+mod faults;
 mod random;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use disk::{Faults, SimDisk, SimFile};
+pub use disk::{SimDisk, SimFile};
+pub use faults::{Faults, STALL};
 
 use super::{Host, Pool, TimestampMs};
 use crate::base::local::oneshot;
+use directory::Names;
 use disk::Drive;
 use executor::Executor;
 
@@ -91,19 +96,68 @@ impl Simulation {
     /// the seed decides. Disks and files opened before refuse all further work; [`Simulation::host`]
     /// gives new ones over the same drives.
     pub fn crash(&self) {
+        self.power_off();
+        self.settle();
+    }
+
+    /// The power goes, and every drive stays as it is in that moment, so that several crashes of the one
+    /// moment can be looked at: [`Simulation::power_on`].
+    pub fn power_cut(&self) -> PowerCut {
+        self.power_off();
+        PowerCut { drives: self.drives.borrow().iter().map(|drive| drive.state()).collect() }
+    }
+
+    /// The power comes back after `cut`, whatever happened since: of what was not durable each drive keeps
+    /// what `seed` decides, and chance goes on from there. Returns a fingerprint of what was decided: two
+    /// equal ones of one cut left the same.
+    pub fn power_on(&self, cut: &PowerCut, seed: u64) -> u64 {
+        self.power_off();
+        self.executor.reseed(seed);
+        for (drive, state) in self.drives.borrow().iter().zip(&cut.drives) {
+            drive.set_state(state);
+        }
+        self.settle()
+    }
+
+    fn power_off(&self) {
         for drive in self.drives.borrow().iter() {
             drive.power_off();
         }
         self.executor.clear();
-        for drive in self.drives.borrow().iter() {
-            drive.power_on();
-        }
+    }
+
+    fn settle(&self) -> u64 {
+        self.executor.count("crashes", 1);
+        let drives = self.drives.borrow();
+        drives.iter().fold(0, |all, drive| random::mix(all ^ drive.power_on()))
+    }
+
+    /// Flips a bit of the byte at `offset` of a file, at rest: nothing but a read will tell. Panics beyond
+    /// the end of the file.
+    pub fn flip_bit(&self, drive: usize, file: &str, offset: u64) {
+        self.disk(drive).flip_bit(file, offset).expect("the file reaches that far");
+    }
+
+    /// Has the block at `to` of a file hold what belongs to `from`, at rest: as a drive leaves it that wrote
+    /// one block to the place of another. Panics beyond the end of the file.
+    pub fn misdirect(&self, drive: usize, file: &str, from: u64, to: u64) {
+        self.disk(drive).misdirect(file, from, to).expect("the file reaches that far");
+    }
+
+    /// What befell the machine so far, by kind: crashes, what they took, and each fault that happened.
+    pub fn tally(&self) -> BTreeMap<&'static str, u64> {
+        self.executor.tally()
     }
 
     /// The seed that this machine was made with.
     pub fn seed(&self) -> u64 {
         self.executor.seed()
     }
+}
+
+/// The drives of a [`Simulation`] in the moment when the power went.
+pub struct PowerCut {
+    drives: Vec<Names>,
 }
 
 impl Drop for Simulation {

@@ -41,7 +41,8 @@ pub(super) fn coin(salt: u64, values: &[u64]) -> bool {
     hash & 1 == 1
 }
 
-fn mix(mut value: u64) -> u64 {
+/// The finaliser of SplitMix64.
+pub(super) fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)

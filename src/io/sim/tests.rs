@@ -261,13 +261,96 @@ fn a_bit_flips_at_rest() {
     simulation.block_on(async {
         let file = create(&disk, "a").await;
         write(&disk, &file, 0, 0, 2, Durability::Durable).await;
-        disk.corrupt("a", BLOCK + 5).unwrap();
+        disk.flip_bit("a", BLOCK + 5).unwrap();
         assert_eq!(read(&disk, &file, 0).await, [0; BLOCK_BYTES]);
         let flipped = read(&disk, &file, 1).await;
         assert_eq!(flipped.iter().map(|byte| byte.count_ones()).sum::<u32>(), 1);
         assert_eq!(flipped[5].count_ones(), 1);
-        assert!(disk.corrupt("a", 2 * BLOCK).is_err());
+        assert!(disk.flip_bit("a", 2 * BLOCK).is_err());
     });
+}
+
+#[test]
+fn a_block_goes_astray_at_rest() {
+    let simulation = Simulation::new(6);
+    let disk = simulation.disk(0);
+    simulation.block_on(async {
+        let file = create(&disk, "a").await;
+        write(&disk, &file, 0, 1, 1, Durability::Durable).await;
+        write(&disk, &file, 1, 2, 1, Durability::Durable).await;
+        simulation.misdirect(0, "a", 5, BLOCK + 9);
+        assert_eq!((read(&disk, &file, 0).await[0], read(&disk, &file, 1).await), (1, vec![1; BLOCK_BYTES]));
+    });
+    let tally = simulation.tally();
+    assert_eq!(tally["blocks misdirected at rest"], 1);
+}
+
+#[test]
+fn one_power_cut_leaves_several_states_and_each_again_from_its_seed() {
+    let simulation = Simulation::new(12);
+    let disk = simulation.disk(0);
+    simulation.block_on(async {
+        let file = create(&disk, "a").await;
+        for block in 0..8 {
+            write(&disk, &file, block, 1, 1, Durability::Durable).await;
+            write(&disk, &file, block, 2, 1, Durability::Buffered).await;
+        }
+        disk.open("b", OpenMode::Create).await.unwrap();
+    });
+    let cut = simulation.power_cut();
+    let state = |seed| {
+        let fingerprint = simulation.power_on(&cut, seed);
+        let disk = simulation.disk(0);
+        let names = disk.list().unwrap().len();
+        (fingerprint, names, disk.map("a").unwrap().to_vec())
+    };
+    let states: Vec<_> = (0..100).map(state).collect();
+    assert_eq!((0..100).map(state).collect::<Vec<_>>(), states);
+    let distinct: BTreeSet<_> = states.iter().map(|(_, names, bytes)| (names, bytes)).collect();
+    let fingerprints: BTreeSet<_> = states.iter().map(|(fingerprint, ..)| fingerprint).collect();
+    assert!(distinct.len() > 20 && fingerprints.len() >= distinct.len());
+    for (fingerprint, ..) in &states {
+        let alike: BTreeSet<_> = states.iter().filter(|(other, ..)| other == fingerprint).collect();
+        assert_eq!(alike.len(), 1, "what was decided alike is alike");
+    }
+}
+
+#[test]
+fn every_kind_of_operation_can_fail_and_is_counted() {
+    let simulation = Simulation::new(13);
+    let disk = simulation.disk(0);
+    simulation.block_on(async {
+        let file = create(&disk, "a").await;
+        write(&disk, &file, 0, 1, 2, Durability::Durable).await;
+        simulation.set_faults(Faults {
+            open_error: 1.0,
+            allocate_error: 1.0,
+            punch_error: 1.0,
+            name_error: 1.0,
+            stall: 1.0,
+            ..Faults::default()
+        });
+        let before = simulation.host(1).now();
+        assert!(disk.open("a", OpenMode::Read).await.is_err());
+        assert!(disk.allocate(&file, 0..8 * BLOCK).await.is_err());
+        assert!(disk.punch(&file, 0..BLOCK).await.is_err());
+        assert!(disk.rename("a", "b").await.is_err() && disk.remove("a").await.is_err());
+        assert!(simulation.host(1).now() - before >= 5 * STALL.as_millis() as u64);
+        assert_eq!(read(&disk, &file, 0).await[0], 1);
+        assert_eq!(disk.allocated("a").unwrap(), [0..2 * BLOCK]);
+    });
+    let tally = simulation.tally();
+    let counted: Vec<_> = tally.iter().map(|(kind, count)| (*kind, *count)).collect();
+    assert_eq!(
+        counted,
+        [
+            ("allocate errors", 1),
+            ("name errors", 2),
+            ("open errors", 1),
+            ("punch errors", 1),
+            ("stalled operations", 6)
+        ]
+    );
 }
 
 #[test]
