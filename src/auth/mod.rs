@@ -139,6 +139,15 @@ fn by_header(
     }
 }
 
+/// Whether a request names no scheme, nor has any part of one: then [`authenticate`] finds it anonymous. What
+/// cannot be read is not.
+pub fn is_anonymous(head: &Head) -> bool {
+    const SIGNED: [&str; 5] =
+        ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential", "Signature", "AWSAccessKeyId"];
+    head.header("authorization").is_none()
+        && Query::parse(head.query.as_deref()).is_ok_and(|query| !SIGNED.iter().any(|name| query.has(name)))
+}
+
 /// What `x-amz-content-sha256` promises in a request that no key of Signature Version 4 signed: an anonymous
 /// one, or one of Version 2. Most of them don't send it.
 fn payload_without_chunk_keys(head: &Head) -> Result<PayloadPromise, AuthError> {

@@ -458,6 +458,10 @@ pub const LIFECYCLE_PASS_PAUSE_MS_MIN: u64 = 1000;
 /// The lifecycle driver looks at the clock so often: it may be set, and the node may be ending.
 pub const LIFECYCLE_CLOCK_PAUSE_MS: u64 = 30 * 1000;
 
+/// Who asks how the node is waits so long for a core: a core that does not answer a message within two seconds
+/// serves nobody either, and probes usually give up after a few.
+pub const HEALTH_ANSWER_MS_MAX: u64 = 2000;
+
 /// Notification configurations of a bucket, as at AWS ("Amazon S3 event notifications").
 pub const NOTIFICATIONS_MAX: usize = 100;
 

@@ -7,6 +7,7 @@ use super::config::{ConfigChange, ConfigEntries};
 use super::events::EventDraft;
 use super::format::record::{ObjectPut, PartPut};
 use super::format::{ExtentId, SegmentId};
+use super::health::CoreHealth;
 use super::index::listing::ShardPage;
 use super::rename::{RenameCommit, RenameId};
 use super::types::*;
@@ -168,6 +169,8 @@ pub(super) enum Request {
         records: Vec<OwnedRecord>,
         segment: SegmentId,
     },
+    /// How the core is.
+    Health,
     /// Bytes of live records that the index knows in a log segment.
     SegmentUsage {
         segment: SegmentId,
@@ -221,4 +224,5 @@ pub(super) enum Answer {
     Bucket(Bucket),
     Buckets(Vec<Bucket>),
     Config(ConfigEntries),
+    Health(Box<CoreHealth>),
 }

@@ -134,7 +134,11 @@ impl<H: Host> Engine<H> {
                 return Err(error);
             }
         };
-        self.ask(self.owner(bucket, &from), end(true)).await?;
+        self.ask(self.owner(bucket, &from), end(true)).await.map_err(|error| match error {
+            // Half of it has happened: the next start does the rest.
+            EngineError::ReadOnly(why) => EngineError::Failed(why),
+            error => error,
+        })?;
         let engine = self.clone();
         self.host().spawn(async move {
             if let Err(error) = engine.ask(to_owner, Request::RenameDone { id: (bucket, to, sequence) }).await

@@ -46,6 +46,7 @@ impl<H: Host> Engine<H> {
                     index.buckets.get(&bucket).map_or(EMPTY_VERSIONS, |shard| shard.list_versions(&query));
                 Ok(Answer::VersionPage(page))
             }
+            Request::Health => Ok(Answer::Health(Box::new(self.own_health()))),
             Request::Usage { bucket } => Ok(Answer::Usage(self.inner.index.borrow().usage(bucket))),
             Request::UploadCreate { bucket, key, headers } => {
                 self.serve_upload_create(bucket, key, headers).await

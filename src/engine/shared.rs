@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::health::Failures;
 use crate::io::Disk;
 
 /// State that all cores of a node share.
@@ -25,7 +27,9 @@ pub struct Shared {
     /// Log segments of earlier generations that still exist.
     pub old_segments: AtomicU32,
     /// Making names durable failed once: see [`Shared::sync_directory`].
-    names_failed: AtomicBool,
+    names_failure: OnceLock<String>,
+    /// By core.
+    pub(super) failures: Box<[Failures]>,
 }
 
 /// An atomic on a cache line of its own.
@@ -44,7 +48,8 @@ impl Shared {
             reading: (0..cores).map(|_| Padded(AtomicU64::new(u64::MAX))).collect(),
             checkpoints_missing: AtomicU32::new(cores as u32),
             old_segments: AtomicU32::new(0),
-            names_failed: AtomicBool::new(false),
+            names_failure: OnceLock::new(),
+            failures: (0..cores).map(|_| Failures::default()).collect(),
         }
     }
 
@@ -55,12 +60,18 @@ impl Shared {
         let result = disk.sync_directory().await;
         if let Err(error) = &result {
             tracing::error!("no more files are made or removed until the next start: {error}");
-            self.names_failed.store(true, Ordering::SeqCst);
+            // The first failure is the one to tell of.
+            let _ = self.names_failure.set(format!("syncing a data directory: {error}"));
         }
-        if self.names_failed.load(Ordering::SeqCst) {
+        if self.names_failure().is_some() {
             return Err(std::io::Error::other("making names of files durable failed"));
         }
         result
+    }
+
+    /// Why names of files cannot be made durable any more, if that is so.
+    pub fn names_failure(&self) -> Option<&str> {
+        self.names_failure.get().map(String::as_str)
     }
 
     /// Begins a new read epoch; returns the one before. What was made unreachable before this call may be

@@ -136,8 +136,10 @@ pub enum EngineError {
     Full,
     /// Too much is waiting: try again later.
     Busy,
-    /// The drive failed, or its log did before: this core's part of the node takes no more changes.
+    /// The drive failed; whether the change happened is unknown until the next start.
     Failed(String),
+    /// A write or a sync failed before, so this part of the node takes no more changes until the next start.
+    ReadOnly(String),
     /// Stored bytes do not match their checksum; file and offset are named.
     Corrupt(String),
     /// The node is shutting down.
@@ -162,6 +164,7 @@ impl std::fmt::Display for EngineError {
             Self::Full => out.write_str("the drive is full"),
             Self::Busy => out.write_str("too much is waiting"),
             Self::Failed(why) => write!(out, "the drive failed: {why}"),
+            Self::ReadOnly(why) => write!(out, "read-only since a failure: {why}"),
             Self::Corrupt(what) => write!(out, "stored bytes are damaged: {what}"),
             Self::Stopping => out.write_str("the node is shutting down"),
         }

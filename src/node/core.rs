@@ -18,6 +18,7 @@ use crate::control::Settings;
 use crate::control::admin::AdminService;
 use crate::control::credentials::Credentials;
 use crate::control::delivery::{Mailbox, Webhooks};
+use crate::control::health::Health;
 use crate::control::identities::LiveIdentities;
 use crate::crypt::MasterKey;
 use crate::engine::{self, Engine, Message, Reply};
@@ -81,7 +82,7 @@ struct Core {
     loads: Arc<Loads>,
     life: Arc<Life>,
     identities: Rc<LiveIdentities<RingHost>>,
-    service: Rc<Counted<S3Service<RingHost>>>,
+    service: Rc<Counted<S3Service<RingHost>, RingHost>>,
     courier: Rc<dyn Courier>,
     /// What webhooks accepted of this core's events.
     mailbox: Arc<Mailbox>,
@@ -164,7 +165,12 @@ impl Core {
             secret: credentials.secret_access_key,
         };
         let identities = LiveIdentities::new(engine.clone(), operator, master_key.clone());
-        let admin = AdminService::new(engine.clone(), identities.clone(), settings.region.clone());
+        let health = {
+            let life = life.clone();
+            Health::new(engine.clone(), settings.data.clone(), move || life.reached(Phase::Draining))
+        };
+        let admin =
+            AdminService::new(engine.clone(), identities.clone(), settings.region.clone(), health.clone());
         let wakeup = host.wakeup();
         let mailbox = Mailbox::new(move || wakeup.wake());
         let courier: Rc<dyn Courier> = Rc::new(webhooks.courier(core, mailbox.clone()));
@@ -173,7 +179,13 @@ impl Core {
             .with_courier(courier.clone());
         let this = Rc::new(Self {
             core,
-            service: Rc::new(Counted { service, loads: loads.clone(), core }),
+            service: Rc::new(Counted {
+                service,
+                health,
+                domains: settings.domains.clone(),
+                loads: loads.clone(),
+                core,
+            }),
             courier,
             mailbox,
             delivery_work: Signal::default(),

@@ -1,24 +1,32 @@
-//! What stands between a connection and the protocol: requests are counted.
+//! What stands between a connection and the protocol: requests are counted, and probes answered.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::placement::{Loads, Request};
+use crate::control::health::{Health, Probe};
 use crate::http::{Head, Response, ResponseBody, Source, SourceError};
-use crate::io::{Chunk, TimestampMs};
+use crate::io::{Chunk, Host, TimestampMs};
 use crate::net::{Body, Refusal, Service};
 
 /// Counts requests until the last byte of the answer was produced, so that connections are placed by them.
-pub struct Counted<S> {
+pub struct Counted<S, H: Host> {
     pub service: S,
+    pub health: Rc<Health<H>>,
+    /// Those under which buckets are host names: such requests are no probes.
+    pub domains: Vec<String>,
     pub loads: Arc<Loads>,
     pub core: usize,
 }
 
-impl<S: Service> Service for Counted<S> {
+impl<S: Service, H: Host> Service for Counted<S, H> {
     async fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> Response {
+        if let Some(probe) = Probe::of_s3(&head, &self.domains) {
+            return self.health.answer(probe, &head);
+        }
         let request = self.loads.request(self.core);
         let mut response = self.service.call(head, body, peer).await;
         response.body = match response.body {

@@ -28,6 +28,11 @@ impl From<EngineError> for S3Error {
             EngineError::Full => Code::InsufficientStorage.into(),
             EngineError::Busy => Code::SlowDown.into(),
             EngineError::Stopping => Code::ServiceUnavailable.into(),
+            // Certainly not done, and reads go on: so no internal error. SDKs try again, which helps if another
+            // core serves the next connection; load balancers look elsewhere.
+            EngineError::ReadOnly(_) => Self::new(Code::ServiceUnavailable).with_message(
+                "This part of the node takes no changes since one of its drives failed. Reads go on.",
+            ),
             EngineError::Failed(_) | EngineError::Corrupt(_) => {
                 // The client learns nothing of drives and files; the log does.
                 tracing::error!("{error}");

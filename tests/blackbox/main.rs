@@ -19,6 +19,7 @@ mod crash;
 mod cyberduck;
 mod digests;
 mod framing;
+mod health;
 mod identities;
 mod listing;
 mod programs;

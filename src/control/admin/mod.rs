@@ -1,8 +1,10 @@
 //! The admin API: identities are made, changed and listed over HTTP with JSON bodies.
 //!
+//! How the node is can be asked without a signature: see [`super::health`].
+//!
 //! It has its own listener, so that a node can offer S3 to a network and its administration to one machine;
 //! nothing of it can be reached through the S3 listener. Core 0 serves it, one change after the other.
-//! Requests are signed with Signature Version 4, body included; nobody gets in without.
+//! Other requests are signed with Signature Version 4, body included; nobody gets in without.
 //!
 //! | path under `/admin/v1/` | methods |
 //! |---|---|
@@ -40,12 +42,16 @@ use crate::net::{Body, Refusal, Service};
 use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
 
+use super::health::{Health, Probe, is_read};
 use super::identities::LiveIdentities;
 use call::Call;
 use error::AdminError;
 
-/// With what all paths begin.
+/// With what all paths begin that need a signature.
 pub const PATH: &str = "/admin/v1/";
+
+/// Where anybody may ask how the node is.
+const HEALTH_PATH: &str = "/health";
 
 /// Answers the admin API's requests.
 pub struct AdminService<H: Host> {
@@ -53,18 +59,30 @@ pub struct AdminService<H: Host> {
     identities: Rc<LiveIdentities<H>>,
     region: String,
     signing_keys: SigningKeys,
+    health: Rc<Health<H>>,
     /// Changes are checked against what is there: so one waits for the other.
     turn: Semaphore,
 }
 
 impl<H: Host> AdminService<H> {
-    pub fn new(engine: Engine<H>, identities: Rc<LiveIdentities<H>>, region: String) -> Self {
+    pub fn new(
+        engine: Engine<H>,
+        identities: Rc<LiveIdentities<H>>,
+        region: String,
+        health: Rc<Health<H>>,
+    ) -> Self {
         let signing_keys = SigningKeys::new();
-        Self { engine, identities, region, signing_keys, turn: Semaphore::new(1) }
+        Self { engine, identities, region, signing_keys, health, turn: Semaphore::new(1) }
     }
 
     /// Answers a request whatever becomes of it.
     async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: SocketAddr) -> Response {
+        if let Some(probe) = Probe::of(&head) {
+            return self.health.answer(probe, &head);
+        }
+        if head.path == HEALTH_PATH && is_read(&head) {
+            return self.health.report(&head).await;
+        }
         match self.answer(&head, body, peer).await {
             Ok(response) => response,
             Err(error) => error.response(),

@@ -10,10 +10,11 @@ pub mod writer;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::format::segment::{SegmentHeader, SegmentKind};
 use super::format::{ExtentId, FileName, SegmentId};
+use super::health;
 use super::log::{Identity, error_of};
 use super::shared::Shared;
 use super::types::EngineError;
@@ -50,7 +51,6 @@ struct Inner<H: Host> {
     condemned_signal: Signal,
     /// Who waits for the sync after the one under way.
     syncs: RefCell<HashMap<SegmentId, Vec<SyncDone>>>,
-    failed: RefCell<Option<String>>,
 }
 
 struct OpenSegment<H: Host> {
@@ -113,7 +113,6 @@ impl<H: Host> Extents<H> {
             condemned: RefCell::default(),
             condemned_signal: Signal::default(),
             syncs: RefCell::default(),
-            failed: RefCell::new(None),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -203,22 +202,26 @@ impl<H: Host> Extents<H> {
         self.check()?;
         self.inner.disk.sync(file).await.map_err(|error| {
             self.fail(&format!("syncing {}: {error}", FileName::Data(segment)));
-            EngineError::Failed(error.to_string())
+            EngineError::Failed(format!("syncing {}: {error}", FileName::Data(segment)))
         })
     }
 
     /// Latches: this core takes no more payload. What was written but not synced is unknown now.
     pub fn fail(&self, why: &str) {
         tracing::error!("this core takes no more payload: {why}");
-        *self.inner.failed.borrow_mut() = Some(why.to_string());
+        // The first failure is the one to tell of.
+        let _ = self.inner.failure().set(why.to_string());
     }
 
     /// Refuses after a failure.
     pub fn check(&self) -> Result<(), EngineError> {
-        match self.inner.failed.borrow().as_ref() {
-            Some(why) => Err(EngineError::Failed(why.clone())),
-            None => Ok(()),
-        }
+        health::check(self.inner.failure())
+    }
+
+    /// Whether there is no room for another data segment.
+    pub fn is_full(&self) -> bool {
+        let wanted = self.inner.segment_bytes + self.inner.reserve_bytes;
+        self.inner.disk.space().is_ok_and(|space| space.bytes_free < wanted)
     }
 
     /// Takes a reference to each extent. Extents that a look-up found and whose reader is still pinned are
@@ -461,6 +464,11 @@ impl<H: Host> Extents<H> {
 }
 
 impl<H: Host> Inner<H> {
+    /// Why this core takes no more payload, once it does not.
+    fn failure(&self) -> &OnceLock<String> {
+        &self.shared.failures[self.identity.shard as usize].payload
+    }
+
     fn account(&self, segment: SegmentId, blocks: i64) {
         let mut segments = self.segments.borrow_mut();
         let state = segments.entry(segment).or_insert(DataSegment { live_blocks: 0 });

@@ -9,11 +9,13 @@ pub mod scan;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use super::format::record::{EncodedRecord, Record};
 use super::format::segment::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentKind};
 use super::format::{FileName, Location, SegmentId};
+use super::health;
 use super::shared::Shared;
 use super::types::EngineError;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, LOG_QUEUE_BYTES_MAX, RECORD_META_BYTES_MAX};
@@ -109,7 +111,8 @@ struct Inner<H: Host> {
     preparing: Cell<bool>,
     preparation: Signal,
     segments: RefCell<BTreeMap<SegmentId, LogSegment>>,
-    failed: RefCell<Option<String>>,
+    /// Why no next segment could be made, the last time it was needed.
+    segment_failure: RefCell<Option<String>>,
     bytes_written: Cell<u64>,
 }
 
@@ -163,7 +166,7 @@ impl<H: Host> Log<H> {
             preparing: Cell::new(false),
             preparation: Signal::default(),
             segments: RefCell::default(),
-            failed: RefCell::new(None),
+            segment_failure: RefCell::new(None),
             bytes_written: Cell::new(0),
         };
         Self { inner: Rc::new(inner) }
@@ -236,7 +239,12 @@ impl<H: Host> Log<H> {
 
     /// Why the log takes no more records, if it failed.
     pub fn failure(&self) -> Option<String> {
-        self.inner.failed.borrow().clone()
+        self.inner.failure().get().cloned()
+    }
+
+    /// Why no next segment could be made, if the log needs one and that failed.
+    pub fn segment_failure(&self) -> Option<String> {
+        self.inner.segment_failure.borrow().clone()
     }
 
     /// Whether the drive has so little room left that only what makes room may go on.
@@ -294,11 +302,14 @@ impl<H: Host> Inner<H> {
         Ticket { log: self, number }
     }
 
+    /// Why the log takes no more records, once it does not.
+    fn failure(&self) -> &OnceLock<String> {
+        &self.shared.failures[self.identity.shard as usize].log
+    }
+
     /// Refuses a record that must not use the last room, and any record after a failure.
     fn check_room(&self, urgency: Urgency) -> Result<(), EngineError> {
-        if let Some(why) = self.failed.borrow().as_ref() {
-            return Err(EngineError::Failed(why.clone()));
-        }
+        health::check(self.failure())?;
         // Cleaning comes last: with what deletions leave it, it can always move a segment and remove it.
         let kept_free = match urgency {
             Urgency::Normal => self.reserve_bytes,
@@ -344,15 +355,17 @@ impl<H: Host> Inner<H> {
         if u64::from(self.position.get().offset) + padded as u64 > self.segment_bytes
             && let Err(error) = self.roll().await
         {
+            self.note_segment_failure(Some(&error));
             batch.into_iter().for_each(|pending| pending.done.send(Err(error.clone())));
             return kept.unwrap_or(buffer);
         }
+        self.note_segment_failure(None);
         let (buffer, locations) = self.fill(buffer, &batch, bytes);
         let (result, buffer) = self.write(buffer, padded).await;
         match result {
             Ok(()) => self.complete(batch, locations, bytes, padded),
             Err(error) => {
-                self.fail(batch, &format!("writing log segment {}: {error}", self.position.get().segment))
+                self.fail(batch, &format!("writing {}: {error}", FileName::Log(self.position.get().segment)))
             }
         }
         kept.unwrap_or(buffer)
@@ -427,10 +440,22 @@ impl<H: Host> Inner<H> {
     /// Latches: what was not acknowledged never will be, and nothing more is taken.
     fn fail(&self, batch: Vec<Pending>, why: &str) {
         tracing::error!("this core takes no more changes: {why}");
-        *self.failed.borrow_mut() = Some(why.to_string());
-        let queued = self.queue.take();
-        for pending in batch.into_iter().chain(queued) {
+        // Nothing is written after the first failure, so there is no other to tell of.
+        let _ = self.failure().set(why.to_string());
+        for pending in batch {
             pending.done.send(Err(EngineError::Failed(why.to_string())));
+        }
+        for pending in self.queue.take() {
+            pending.done.send(Err(EngineError::ReadOnly(why.to_string())));
+        }
+    }
+
+    /// Notes for who asks how the core is whether the segment that the log needed could be made.
+    fn note_segment_failure(&self, error: Option<&EngineError>) {
+        let why = error.filter(|error| **error != EngineError::Full).map(EngineError::to_string);
+        let noted = &self.shared.failures[self.identity.shard as usize].segment;
+        if noted.swap(why.is_some(), Ordering::Relaxed) || why.is_some() {
+            *self.segment_failure.borrow_mut() = why;
         }
     }
 
