@@ -181,6 +181,14 @@ pub const SIGNING_KEYS_MAX: usize = 256;
 /// today, and the next one around midnight.
 pub const SIGNING_DATES_MAX: usize = 9;
 
+/// Bytes of a checkpoint that are read at once. A chunk that does not end within is read again with the next
+/// ones, so a smaller value reads more twice; a larger one takes memory of each core while it starts.
+pub const CHECKPOINT_WINDOW_BYTES: usize = 2 * 1024 * 1024;
+
+/// Bytes of the entries of a checkpoint's chunk: one is closed after 256 KiB, and the longest entry, an upload
+/// of 10,000 parts of 5 GiB, takes some 20 MiB. It bounds what a damaged length can make a start allocate.
+pub const CHECKPOINT_CHUNK_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Bytes of one log record without inline payload: bounds parsing of the log. An object of 10,000 parts
 /// needs about 1 MiB.
 pub const RECORD_META_BYTES_MAX: usize = 24 * 1024 * 1024;

@@ -29,12 +29,16 @@ impl DataDirectory {
 }
 
 /// Makes, checks and locks all data directories, in the order given. A directory is ours if it holds a file
-/// named `mark`, and may become ours if it is empty and its drive has `bytes_free_min` left.
+/// with one of the names `marks`, and may become ours if it is empty and its drive has `bytes_free_min` left.
 ///
 /// # Errors
 ///
 /// One sentence for the person at the prompt, naming the directory.
-pub fn open_all(paths: &[PathBuf], mark: &str, bytes_free_min: u64) -> Result<Vec<DataDirectory>, String> {
+pub fn open_all(
+    paths: &[PathBuf],
+    marks: &[&str],
+    bytes_free_min: u64,
+) -> Result<Vec<DataDirectory>, String> {
     let mut seen = HashMap::new();
     let mut directories = Vec::with_capacity(paths.len());
     for path in paths {
@@ -48,7 +52,7 @@ pub fn open_all(paths: &[PathBuf], mark: &str, bytes_free_min: u64) -> Result<Ve
             let (one, two) = (other.display(), path.display());
             return Err(format!("--data names the same directory twice: {one} and {two}"));
         }
-        directories.push(open(path, mark, bytes_free_min)?);
+        directories.push(open(path, marks, bytes_free_min)?);
     }
     Ok(directories)
 }
@@ -60,14 +64,15 @@ fn make(path: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-fn open(path: &Path, mark: &str, bytes_free_min: u64) -> Result<DataDirectory, String> {
+fn open(path: &Path, marks: &[&str], bytes_free_min: u64) -> Result<DataDirectory, String> {
     let shown = path.display();
     let cannot = |error: std::io::Error| format!("cannot use the data directory {shown}: {error}");
     // Before the lock file is made, so that a directory of somebody else's stays untouched.
-    let ours = check(path, mark).map_err(cannot)?;
+    let ours = check(path, marks).map_err(cannot)?;
     let path = fs::canonicalize(path).map_err(cannot)?;
     match ours {
         Owner::Other(name) => {
+            let mark = marks.first().copied().unwrap_or_default();
             return Err(format!(
                 "the data directory {shown} is not ours: it holds '{name}' but no {mark}; \
                  give an empty directory or one that a node has used"
@@ -98,12 +103,12 @@ enum Owner {
     Other(String),
 }
 
-fn check(path: &Path, mark: &str) -> std::io::Result<Owner> {
+fn check(path: &Path, marks: &[&str]) -> std::io::Result<Owner> {
     let mut other = None;
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();
-        if name == mark {
+        if marks.contains(&name.as_ref()) {
             return Ok(Owner::Us);
         }
         let known = [
@@ -114,8 +119,9 @@ fn check(path: &Path, mark: &str) -> std::io::Result<Owner> {
             master_key::FILE_NAME_NEW,
             "lost+found",
         ];
-        // `mark` with something after it: a superblock that a start was writing when it died.
-        if !known.contains(&name.as_ref()) && !name.starts_with(mark) {
+        // A mark with something after it: a superblock that a start was writing when it died.
+        let is_begun = marks.iter().any(|mark| name.starts_with(mark));
+        if !known.contains(&name.as_ref()) && !is_begun {
             other = Some(name.into_owned());
         }
     }
@@ -168,14 +174,14 @@ mod tests {
     const MARK: &str = "mark";
 
     fn refusal(paths: &[PathBuf]) -> String {
-        open_all(paths, MARK, 0).unwrap_err()
+        open_all(paths, &[MARK], 0).unwrap_err()
     }
 
     #[test]
     fn a_missing_directory_is_made_for_the_owner_alone() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("deep/data");
-        let directories = open_all(std::slice::from_ref(&path), MARK, 0).unwrap();
+        let directories = open_all(std::slice::from_ref(&path), &[MARK], 0).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
         assert_eq!(directories[0].path(), fs::canonicalize(&path).unwrap());
     }
@@ -184,12 +190,12 @@ mod tests {
     fn a_directory_in_use_is_refused_with_the_process_that_has_it() {
         let parent = tempfile::tempdir().unwrap();
         let paths = [parent.path().to_owned()];
-        let held = open_all(&paths, MARK, 0).unwrap();
+        let held = open_all(&paths, &[MARK], 0).unwrap();
         let error = refusal(&paths);
         assert!(error.contains(&format!("(process {})", std::process::id())), "{error}");
         assert!(error.contains(parent.path().to_str().unwrap()), "{error}");
         drop(held);
-        open_all(&paths, MARK, 0).unwrap();
+        open_all(&paths, &[MARK], 0).unwrap();
     }
 
     #[test]
@@ -207,10 +213,10 @@ mod tests {
         fs::create_dir(directory.path().join("lost+found")).unwrap();
         fs::write(directory.path().join(credentials::FILE_NAME), "").unwrap();
         fs::write(directory.path().join(LOCK_NAME), "77").unwrap();
-        open_all(&[directory.path().to_owned()], MARK, 0).unwrap();
+        open_all(&[directory.path().to_owned()], &[MARK], 0).unwrap();
         fs::write(directory.path().join("segment"), "").unwrap();
         fs::write(directory.path().join(MARK), "").unwrap();
-        open_all(&[directory.path().to_owned()], MARK, 0).unwrap();
+        open_all(&[directory.path().to_owned()], &[MARK], 0).unwrap();
     }
 
     #[test]
@@ -224,11 +230,11 @@ mod tests {
     fn a_new_directory_on_a_full_drive_is_refused_and_an_old_one_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let paths = [directory.path().to_owned()];
-        let error = open_all(&paths, MARK, u64::MAX).unwrap_err();
+        let error = open_all(&paths, &[MARK], u64::MAX).unwrap_err();
         assert!(error.contains("is full") && error.contains("MiB are free"), "{error}");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
         fs::write(directory.path().join(MARK), "").unwrap();
-        open_all(&paths, MARK, u64::MAX).unwrap();
+        open_all(&paths, &[MARK], u64::MAX).unwrap();
     }
 
     #[test]

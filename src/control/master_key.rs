@@ -106,7 +106,7 @@ mod tests {
 
     fn directories(parent: &Path) -> Vec<DataDirectory> {
         let paths = ["a", "b"].map(|name| parent.join(name));
-        data_directory::open_all(&paths, "mark", 0).unwrap()
+        data_directory::open_all(&paths, &["mark"], 0).unwrap()
     }
 
     #[test]

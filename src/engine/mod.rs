@@ -72,6 +72,9 @@ pub use version::*;
 /// Name of the file that marks a drive's directory as ours; a directory without it must be empty.
 pub const SUPERBLOCK_NAME: &str = "ringcask.superblock";
 
+/// The superblock and its copy: a drive stays ours as long as one of them is whole.
+pub const SUPERBLOCK_NAMES: [&str; 2] = [SUPERBLOCK_NAME, "ringcask.superblock.copy"];
+
 /// Carries messages between the cores of a node: bounded, in order for each pair of cores.
 pub trait Mesh: 'static {
     /// Cores of the node.

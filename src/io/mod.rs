@@ -107,9 +107,6 @@ pub trait Disk: Clone + 'static {
 
     /// Space of the file system under the drive. For control work: it may block briefly.
     fn space(&self) -> io::Result<Space>;
-
-    /// The whole of a file that nobody writes any more. For start: it may block.
-    fn map(&self, name: &str) -> io::Result<Mapping>;
 }
 
 /// How a file is opened.
@@ -148,23 +145,6 @@ pub struct Space {
     pub bytes_total: u64,
     /// What an unprivileged process may still allocate.
     pub bytes_free: u64,
-}
-
-/// The contents of a file, mapped or copied.
-pub enum Mapping {
-    Mapped(memmap2::Mmap),
-    Copied(Vec<u8>),
-}
-
-impl Deref for Mapping {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Copied(bytes) => bytes,
-        }
-    }
 }
 
 /// A run of payload bytes on its way to a socket.

@@ -22,7 +22,7 @@ use crate::base::limits::{CONNECTIONS_PER_CORE_MAX, NEW_DIRECTORY_BYTES_FREE_MIN
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::delivery::Webhooks;
 use crate::control::{Settings, config, credentials, logging, master_key};
-use crate::engine::{self, SUPERBLOCK_NAME};
+use crate::engine::{self, SUPERBLOCK_NAMES};
 use crate::ring::runtime;
 
 use self::core::CoreStart;
@@ -42,7 +42,7 @@ const PANIC_STATUS: i32 = 101;
 pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     logging::start(&settings);
     let mut events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let directories = data_directory::open_all(&settings.data, SUPERBLOCK_NAME, bytes_free_min(&settings))?;
+    let directories = data_directory::open_all(&settings.data, &SUPERBLOCK_NAMES, bytes_free_min(&settings))?;
     let listener = listener::bind(settings.listen, "--listen")?;
     let admin = settings.admin_listen.map(|address| listener::bind(address, "--admin-listen")).transpose()?;
     let address = |listener: &TcpListener| {

@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::queue::{Held, Ring};
 use crate::base::limits::BLOCK_BYTES;
-use crate::io::{Buffer, Disk, Durability, FileEntry, Mapping, OpenMode, Space};
+use crate::io::{Buffer, Disk, Durability, FileEntry, OpenMode, Space};
 
 /// Bytes of one read or write operation; the kernel takes at most 2 GiB less a page.
 const OPERATION_BYTES_MAX: usize = 1 << 30;
@@ -344,19 +344,6 @@ impl Disk for RingDisk {
             bytes_total: space.f_blocks.saturating_mul(space.f_frsize),
             bytes_free: space.f_bavail.saturating_mul(space.f_frsize),
         })
-    }
-
-    fn map(&self, name: &str) -> io::Result<Mapping> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&self.inner.directory, c_name(name)?, flags, Mode::empty())
-            .map_err(|error| named(error.into(), name))?;
-        let file = fs::File::from(file);
-        if file.metadata()?.len() == 0 {
-            return Ok(Mapping::Copied(Vec::new()));
-        }
-        // SAFETY: the trait asks callers to map only files that nobody writes any more, and the data
-        // directory is ours alone; a file cut by somebody else ends the process, it corrupts no memory.
-        Ok(Mapping::Mapped(unsafe { memmap2::Mmap::map(&file)? }))
     }
 }
 

@@ -1,9 +1,10 @@
-//! Checkpoints: written in the background from an index that goes on changing, published by rename, mapped
-//! when they are read.
+//! Checkpoints: written in the background from an index that goes on changing, published by rename, read back
+//! by `read.rs`.
 //!
 //! The image is fuzzy: what changes while it is written may or may not be in it. The replay of the log from
 //! the position where it began makes it exact, since applying a record again changes nothing more.
 
+mod read;
 mod tables;
 
 use std::cell::{Cell, RefCell};
@@ -14,7 +15,6 @@ use std::sync::atomic::Ordering;
 
 use super::Engine;
 use super::format::checkpoint::*;
-use super::format::codec::Decoder;
 use super::format::{FileName, SegmentId};
 use super::index::Index;
 use super::log::{LogPosition, error_of};
@@ -22,6 +22,8 @@ use super::types::{BucketId, EngineError};
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKPOINTS_KEPT, WALK_STEP_ENTRIES};
 use crate::base::local::Semaphore;
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
+
+pub use read::{Unusable, load, read_header};
 
 /// What a core knows of its checkpoints.
 pub struct State {
@@ -104,8 +106,6 @@ pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
     let _ = disk.remove(&draft).await;
     let failed = |error: std::io::Error| error_of("writing a checkpoint", &error);
     let file = disk.open(&draft, OpenMode::Create).await.map_err(failed)?;
-    let mut image = Image { disk: disk.clone(), file, offset: BLOCK_BYTES as u64, sequence, chunks: 0 };
-    let entries = write_entries(engine, &mut image).await.map_err(failed)?;
     let header = CheckpointHeader {
         node: identity.node,
         generation,
@@ -113,10 +113,12 @@ pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
         cores: identity.cores,
         sequence,
         position,
-        chunks: image.chunks,
-        entries,
+        chunks: 0,
+        entries: 0,
     };
-    image.write_at(0, &header.encode()).await.map_err(failed)?;
+    let mut image = Image { disk: disk.clone(), file, offset: BLOCK_BYTES as u64, header };
+    image.header.entries = write_entries(engine, &mut image).await.map_err(failed)?;
+    image.write_at(0, &image.header.encode()).await.map_err(failed)?;
     disk.sync(&image.file).await.map_err(failed)?;
     disk.rename(&draft, &name).await.map_err(failed)?;
     engine.inner.shared.sync_directory(disk).await.map_err(failed)?;
@@ -153,8 +155,8 @@ struct Image<D: Disk> {
     disk: D,
     file: D::File,
     offset: u64,
-    sequence: u32,
-    chunks: u32,
+    /// Its chunks are counted while they are written.
+    header: CheckpointHeader,
 }
 
 impl<D: Disk> Image<D> {
@@ -162,10 +164,10 @@ impl<D: Disk> Image<D> {
         if entries.is_empty() {
             return Ok(());
         }
-        let chunk = encode_chunk(self.sequence, self.chunks, entries);
+        let chunk = encode_chunk(&self.header, self.header.chunks, entries);
         self.write_at(self.offset, &chunk).await?;
         self.offset += chunk.len() as u64;
-        self.chunks += 1;
+        self.header.chunks += 1;
         entries.clear();
         Ok(())
     }
@@ -258,52 +260,4 @@ fn encode_versions(
         }
     }
     (count, None)
-}
-
-/// Reads the header of a checkpoint of `node`; the error says why it can't be used.
-pub fn read_header<D: Disk>(disk: &D, name: FileName, node: [u8; 16]) -> Result<CheckpointHeader, String> {
-    let map = disk.map(&name.to_string()).map_err(|error| format!("{name}: {error}"))?;
-    decode_header(&map, name, node)
-}
-
-fn decode_header(bytes: &[u8], name: FileName, node: [u8; 16]) -> Result<CheckpointHeader, String> {
-    let header = CheckpointHeader::decode(bytes).map_err(|_| format!("{name}: its header is damaged"))?;
-    let CheckpointHeader { generation, shard, sequence, .. } = header;
-    if header.node != node || name != (FileName::Checkpoint { generation, shard, sequence }) {
-        return Err(format!("{name}: it is the checkpoint of something else"));
-    }
-    Ok(header)
-}
-
-/// Reads a checkpoint whole and verified; the error says why it can't be used.
-pub fn load<D: Disk>(
-    disk: &D,
-    name: FileName,
-    node: [u8; 16],
-    mut visit: impl FnMut(CheckpointEntry),
-) -> Result<CheckpointHeader, String> {
-    let map = disk.map(&name.to_string()).map_err(|error| format!("{name}: {error}"))?;
-    let header = decode_header(&map, name, node)?;
-    let damaged = |number: u32| format!("{name}: chunk {number} is damaged");
-    // Everything is verified before anything is used.
-    let chunks = |visit: &mut dyn FnMut(CheckpointEntry)| -> Result<u64, String> {
-        let mut rest = &map[BLOCK_BYTES.min(map.len())..];
-        let mut entries = 0;
-        for number in 0..header.chunks {
-            let (chunk, following) =
-                decode_chunk(header.sequence, number, rest).map_err(|_| damaged(number))?;
-            let mut from = Decoder::new(chunk);
-            while !from.is_empty() {
-                visit(decode_entry(&mut from).map_err(|_| damaged(number))?);
-                entries += 1;
-            }
-            rest = following;
-        }
-        Ok(entries)
-    };
-    if chunks(&mut |_| {})? != header.entries {
-        return Err(format!("{name}: entries are missing"));
-    }
-    chunks(&mut visit)?;
-    Ok(header)
 }

@@ -90,12 +90,12 @@ impl CheckpointHeader {
 /// Bytes before the entries of a chunk.
 pub const CHUNK_HEADER_BYTES: usize = 16;
 
-/// Puts the header in front of encoded entries; the chunk is padded to blocks. Chunks name their checkpoint
-/// and their number, so that none can stand in for another.
-pub fn encode_chunk(sequence: u32, number: u32, entries: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity((CHUNK_HEADER_BYTES + entries.len()).next_multiple_of(BLOCK_BYTES));
+/// Puts the header in front of encoded entries; the chunk is padded to blocks. Its checksum covers whose
+/// checkpoint it belongs to and its number there, so that no other chunk can stand in for it.
+pub fn encode_chunk(header: &CheckpointHeader, number: u32, entries: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(chunk_bytes(entries.len()));
     out.u32(CHUNK_MAGIC);
-    out.u32(chunk_crc(sequence, number, entries));
+    out.u32(chunk_crc(header, number, entries));
     out.u32(entries.len() as u32);
     out.u32(number);
     out.extend_from_slice(entries);
@@ -103,23 +103,42 @@ pub fn encode_chunk(sequence: u32, number: u32, entries: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Splits the chunk `number` off the front of `bytes`: its entries, and what follows.
-pub fn decode_chunk(sequence: u32, number: u32, bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+/// Bytes of the file that a chunk with entries of this length takes.
+pub fn chunk_bytes(entries: usize) -> usize {
+    (CHUNK_HEADER_BYTES + entries).next_multiple_of(BLOCK_BYTES)
+}
+
+/// Length of the entries of the chunk that begins with `bytes`; nothing is verified.
+pub fn chunk_entries(bytes: &[u8]) -> Result<usize, Malformed> {
+    let mut from = Decoder::new(bytes);
+    let magic = from.u32()?;
+    from.u32()?;
+    let count = from.u32()? as usize;
+    if magic == CHUNK_MAGIC { Ok(count) } else { Err(Malformed) }
+}
+
+/// The entries of chunk `number`, which begins with `bytes`.
+pub fn decode_chunk<'a>(
+    header: &CheckpointHeader,
+    number: u32,
+    bytes: &'a [u8],
+) -> Result<&'a [u8], Malformed> {
     let mut from = Decoder::new(bytes);
     let (magic, crc) = (from.u32()?, from.u32()?);
     let count = from.u32()? as usize;
     let found = from.u32()?;
     let entries = from.bytes(count)?;
-    if magic != CHUNK_MAGIC || found != number || chunk_crc(sequence, number, entries) != crc {
-        return Err(Malformed);
-    }
-    let end = (CHUNK_HEADER_BYTES + count).next_multiple_of(BLOCK_BYTES);
-    Ok((entries, bytes.get(end..).ok_or(Malformed)?))
+    let valid = magic == CHUNK_MAGIC && found == number && chunk_crc(header, number, entries) == crc;
+    if valid { Ok(entries) } else { Err(Malformed) }
 }
 
-fn chunk_crc(sequence: u32, number: u32, entries: &[u8]) -> u32 {
-    let crc = crc32c::crc32c(&sequence.to_le_bytes());
-    crc32c::crc32c_append(crc32c::crc32c_append(crc, &number.to_le_bytes()), entries)
+fn chunk_crc(header: &CheckpointHeader, number: u32, entries: &[u8]) -> u32 {
+    let mut place = Vec::with_capacity(32);
+    place.extend_from_slice(&header.node);
+    for word in [header.generation, header.shard, header.sequence, number] {
+        place.u32(word);
+    }
+    crc32c::crc32c_append(crc32c::crc32c(&place), entries)
 }
 
 /// One entry of a checkpoint.
@@ -282,15 +301,23 @@ mod tests {
             entries: 4,
         };
         let bytes = header.encode();
-        assert_eq!(CheckpointHeader::decode(&bytes), Ok(header));
+        assert_eq!(CheckpointHeader::decode(&bytes), Ok(header.clone()));
         for bit in 0..HEADER_BYTES * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(CheckpointHeader::decode(&damaged).is_err(), "bit {bit}");
         }
-        let chunk = encode_chunk(7, 0, b"entries");
-        assert_eq!(decode_chunk(7, 0, &chunk), Ok((&b"entries"[..], &b""[..])));
-        assert!(decode_chunk(7, 1, &chunk).is_err());
-        assert!(decode_chunk(8, 0, &chunk).is_err());
+        let chunk = encode_chunk(&header, 0, b"entries");
+        assert_eq!(decode_chunk(&header, 0, &chunk), Ok(&b"entries"[..]));
+        assert_eq!((chunk_entries(&chunk), chunk_bytes(7)), (Ok(7), chunk.len()));
+        assert!(decode_chunk(&header, 1, &chunk).is_err());
+        for other in [
+            CheckpointHeader { node: [2; 16], ..header.clone() },
+            CheckpointHeader { generation: 2, ..header.clone() },
+            CheckpointHeader { shard: 1, ..header.clone() },
+            CheckpointHeader { sequence: 8, ..header.clone() },
+        ] {
+            assert!(decode_chunk(&other, 0, &chunk).is_err());
+        }
     }
 }

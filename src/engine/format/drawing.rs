@@ -72,7 +72,7 @@ fn the_superblock_is_drawn() {
     let superblock = Superblock { node: NODE, drive: 1, drives: 2, epoch: 3, generation: 4, cores: 5 };
     let drawn = Drawing::default()
         .at(0, b"RINGCASK")
-        .at(8, u32(2))
+        .at(8, u32(3))
         .at(12, NODE)
         .at(28, u32(1))
         .at(32, u32(2))
@@ -114,6 +114,7 @@ fn the_header_of_a_batch_is_drawn() {
         previous_offset: 5,
         bytes: 600,
         records: 7,
+        digest: 8,
     };
     let drawn = Drawing::default()
         .at(0, b"RBCH")
@@ -124,7 +125,7 @@ fn the_header_of_a_batch_is_drawn() {
         .at(28, u32(5))
         .at(32, u32(600))
         .at(36, u32(7))
-        .at(40, u32(0))
+        .at(40, u32(8))
         .crc_at(44);
     assert_eq!(header.encode(), *drawn.0);
     assert_eq!(BATCH_HEADER_BYTES, 48);
@@ -195,7 +196,8 @@ fn a_checkpoint_is_drawn() {
         .zeros_to(BLOCK_BYTES);
     assert_eq!(header.encode(), drawn);
 
-    let crc = crc32c::crc32c(&[&u32(4)[..], &u32(10), b"entries"].concat());
+    let covered = [&NODE[..], &u32(1), &u32(2), &u32(4), &u32(10), b"entries"].concat();
+    let crc = crc32c::crc32c(&covered);
     let drawn = Drawing::default()
         .at(0, b"RCHK")
         .at(4, u32(crc))
@@ -203,7 +205,7 @@ fn a_checkpoint_is_drawn() {
         .at(12, u32(10))
         .at(16, b"entries")
         .zeros_to(BLOCK_BYTES);
-    assert_eq!(encode_chunk(4, 10, b"entries"), drawn);
+    assert_eq!(encode_chunk(&header, 10, b"entries"), drawn);
     assert_eq!(CHUNK_HEADER_BYTES, 16);
 }
 

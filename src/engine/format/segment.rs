@@ -1,6 +1,7 @@
 //! Headers inside segments: of a segment, of a batch of log records, and the checksum block of an extent.
 
 use super::codec::{Decoder, Encode, Malformed};
+use super::record::RecordHeader;
 use super::{ExtentId, SegmentId};
 use crate::base::limits::{BLOCK_BYTES, CHECKSUM_CHUNK_BYTES};
 
@@ -72,8 +73,15 @@ impl SegmentHeader {
             bytes: from.u64()?,
         };
         let crc = from.u32()?;
-        if crc32c::crc32c(&bytes[..SEGMENT_HEADER_BYTES - 4]) == crc { Ok(header) } else { Err(Malformed) }
+        let fits = header.bytes >= 2 * BLOCK_BYTES as u64 && header.bytes <= u64::from(u32::MAX) + 1;
+        let valid = crc32c::crc32c(&bytes[..SEGMENT_HEADER_BYTES - 4]) == crc && fits;
+        if valid { Ok(header) } else { Err(Malformed) }
     }
+}
+
+/// Where the batches of a log segment of `bytes` end at the latest: its last block is a copy of its header.
+pub fn log_end(bytes: u64) -> u64 {
+    bytes - BLOCK_BYTES as u64
 }
 
 /// Header of a batch: the records that one write made durable. Batches start on block boundaries.
@@ -90,6 +98,25 @@ pub struct BatchHeader {
     /// Bytes of the batch, this header included, padding excluded.
     pub bytes: u32,
     pub records: u32,
+    /// See [`RecordsDigest`].
+    pub digest: u32,
+}
+
+/// CRC32C of the checksums of a batch's records, in their order. It binds them to their batch: a block that
+/// came from another batch may hold records that are whole in themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordsDigest(u32);
+
+impl RecordsDigest {
+    pub fn add(&mut self, header: &RecordHeader) {
+        for checksum in [header.meta_crc, header.payload_crc] {
+            self.0 = crc32c::crc32c_append(self.0, &checksum.to_le_bytes());
+        }
+    }
+
+    pub fn value(self) -> u32 {
+        self.0
+    }
 }
 
 /// Encoded length of a [`BatchHeader`].
@@ -106,7 +133,7 @@ impl BatchHeader {
         out.u32(self.previous_offset);
         out.u32(self.bytes);
         out.u32(self.records);
-        out.u32(0);
+        out.u32(self.digest);
         let crc = crc32c::crc32c(&out);
         out.u32(crc);
         out.try_into().expect("the fields above are 48 bytes")
@@ -125,8 +152,8 @@ impl BatchHeader {
             previous_offset: from.u32()?,
             bytes: from.u32()?,
             records: from.u32()?,
+            digest: from.u32()?,
         };
-        from.u32()?;
         let crc = from.u32()?;
         let valid = crc32c::crc32c(&bytes[..BATCH_HEADER_BYTES - 4]) == crc
             && header.bytes as usize >= BATCH_HEADER_BYTES;
@@ -221,6 +248,7 @@ mod tests {
             previous_offset: 8192,
             bytes: 100,
             records: 2,
+            digest: 3,
         };
         let bytes = batch.encode();
         assert_eq!(BatchHeader::decode(&bytes), Ok(batch));

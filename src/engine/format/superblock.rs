@@ -1,4 +1,4 @@
-//! The superblock: one block in a file of its own on every drive. It says whose drive this is.
+//! The superblock: one block, in two files of their own on every drive. It says whose drive this is.
 
 use super::codec::{Decoder, Encode};
 use crate::base::limits::BLOCK_BYTES;
@@ -6,7 +6,7 @@ use crate::base::limits::BLOCK_BYTES;
 const MAGIC: &[u8; 8] = b"RINGCASK";
 
 /// Version of everything on disk. A node refuses other versions.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Contents of the superblock.
 #[derive(Clone, Debug, PartialEq, Eq)]

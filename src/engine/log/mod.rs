@@ -13,7 +13,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use super::format::record::{EncodedRecord, Record};
-use super::format::segment::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentKind};
+use super::format::segment::{
+    BATCH_HEADER_BYTES, BatchHeader, RecordsDigest, SegmentHeader, SegmentKind, log_end,
+};
 use super::format::{FileName, Location, SegmentId};
 use super::health;
 use super::shared::Shared;
@@ -352,7 +354,7 @@ impl<H: Host> Inner<H> {
             // all the others may wait for this very log.
             kept => (Buffer::heap(padded), kept),
         };
-        if u64::from(self.position.get().offset) + padded as u64 > self.segment_bytes
+        if u64::from(self.position.get().offset) + padded as u64 > log_end(self.segment_bytes)
             && let Err(error) = self.roll().await
         {
             self.note_segment_failure(Some(&error));
@@ -374,7 +376,9 @@ impl<H: Host> Inner<H> {
     /// Lays the batch out in the buffer.
     fn fill(&self, mut buffer: Buffer, batch: &[Pending], bytes: usize) -> (Buffer, Vec<Location>) {
         let position = self.position.get();
-        let records = batch.iter().map(|pending| pending.records.len()).sum::<usize>();
+        let records = || batch.iter().flat_map(|pending| &pending.records).map(|(_, encoded)| encoded);
+        let mut digest = RecordsDigest::default();
+        records().for_each(|encoded| digest.add(&encoded.header));
         let header = BatchHeader {
             segment: position.segment,
             nonce: self.current.borrow().as_ref().expect("start opened a segment").nonce,
@@ -382,12 +386,13 @@ impl<H: Host> Inner<H> {
             previous_segment: position.previous_segment,
             previous_offset: position.previous_offset,
             bytes: bytes as u32,
-            records: records as u32,
+            records: records().count() as u32,
+            digest: digest.value(),
         };
-        let mut locations = Vec::with_capacity(records);
+        let mut locations = Vec::with_capacity(header.records as usize);
         buffer.clear();
         buffer.append(&header.encode());
-        for (_, encoded) in batch.iter().flat_map(|pending| &pending.records) {
+        for encoded in records() {
             let start = buffer.len();
             locations.push(Location {
                 segment: position.segment,
@@ -548,8 +553,13 @@ impl<H: Host> Inner<H> {
             bytes: self.segment_bytes,
         };
         zeros.append(&header.encode());
-        let (result, _) = self.disk.write(&file, 0, zeros, 0..BLOCK_BYTES, Durability::Buffered).await;
-        result?;
+        let mut block = zeros;
+        for offset in [log_end(self.segment_bytes), 0] {
+            let (result, back) =
+                self.disk.write(&file, offset, block, 0..BLOCK_BYTES, Durability::Buffered).await;
+            result?;
+            block = back;
+        }
         self.disk.sync(&file).await?;
         self.shared.sync_directory(&self.disk).await?;
         Ok(Open { id, nonce: header.nonce, file })

@@ -6,7 +6,9 @@ use bytes::Bytes;
 
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::format::record::{RECORD_ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader};
-use crate::engine::format::segment::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader, SegmentKind};
+use crate::engine::format::segment::{
+    BATCH_HEADER_BYTES, BatchHeader, RecordsDigest, SegmentHeader, SegmentKind, log_end,
+};
 use crate::engine::format::{Location, SegmentId};
 use crate::io::{Buffer, Disk};
 
@@ -122,7 +124,7 @@ impl<D: Disk> SegmentScanner<D> {
     pub async fn later_batch(&mut self, scan: &Scan) -> io::Result<Option<u32>> {
         let sequence_min = scan.last.map_or(2, |(last, _)| last.sequence + 2);
         let mut offset = u64::from(scan.end) + BLOCK_BYTES as u64;
-        while offset + BLOCK_BYTES as u64 <= self.header.bytes {
+        while offset + BLOCK_BYTES as u64 <= self.end() {
             if let Some(batch) = self.batch(offset as u32).await?
                 && batch.sequence >= sequence_min
             {
@@ -133,12 +135,17 @@ impl<D: Disk> SegmentScanner<D> {
         Ok(None)
     }
 
+    /// Where the last batch ends at the latest.
+    fn end(&self) -> u64 {
+        log_end(self.header.bytes)
+    }
+
     /// The header of a batch of this segment at `offset`, if there is one.
     async fn batch(&mut self, offset: u32) -> io::Result<Option<BatchHeader>> {
-        if u64::from(offset) + BLOCK_BYTES as u64 > self.header.bytes {
+        if u64::from(offset) + BLOCK_BYTES as u64 > self.end() {
             return Ok(None);
         }
-        let (id, nonce, end) = (self.header.id, self.header.nonce, self.header.bytes);
+        let (id, nonce, end) = (self.header.id, self.header.nonce, self.end());
         let bytes = self.bytes(offset.into(), BATCH_HEADER_BYTES).await?;
         let batch = BatchHeader::decode(bytes).ok().filter(|batch| {
             batch.segment == id && batch.nonce == nonce && u64::from(offset) + u64::from(batch.bytes) <= end
@@ -168,10 +175,11 @@ impl<D: Disk> SegmentScanner<D> {
     }
 }
 
-/// The records of a batch, or `None` unless every one is whole.
+/// The records of a batch, or `None` unless every one is whole and of this batch.
 fn split_batch<'a>(bytes: &'a [u8], batch: &BatchHeader, offset: u32) -> Option<Vec<Scanned<'a>>> {
     let mut records = Vec::new();
     let mut at = BATCH_HEADER_BYTES;
+    let mut digest = RecordsDigest::default();
     for _ in 0..batch.records {
         let header = RecordHeader::decode(bytes.get(at..)?).ok()?;
         let meta_at = at + RECORD_HEADER_BYTES;
@@ -186,8 +194,9 @@ fn split_batch<'a>(bytes: &'a [u8], batch: &BatchHeader, offset: u32) -> Option<
             offset: offset + at as u32,
             length: header.record_bytes() as u32,
         };
+        digest.add(&header);
         records.push(Scanned { kind: header.kind, meta, payload, location });
         at += header.record_bytes().next_multiple_of(RECORD_ALIGNMENT);
     }
-    Some(records)
+    (digest.value() == batch.digest).then_some(records)
 }

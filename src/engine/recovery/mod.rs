@@ -73,7 +73,7 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     inner.checkpoint.next_id.set(next_id);
 
     let mut replay = Replay::open(engine, &inventory).await?;
-    let chains = choose_base(engine, &inventory, &replay)?;
+    let chains = choose_base(engine, &inventory, &replay).await?;
     for chain in chains {
         replay.run(engine, chain).await?;
     }
@@ -133,7 +133,7 @@ fn next_segment_id(inventory: &Inventory, me: u32, cores: u32) -> Result<Segment
 }
 
 /// Loads the best checkpoints into the index and says which logs to replay on top, in order.
-fn choose_base<H: Host>(
+async fn choose_base<H: Host>(
     engine: &Engine<H>,
     inventory: &Inventory,
     replay: &Replay<H>,
@@ -147,12 +147,17 @@ fn choose_base<H: Host>(
         // The newest that can be loaded is the base. Only it and older ones count as kept: cleaning relies
         // on them.
         let found = match kept.is_empty() {
-            true => load_into(engine, drive, name),
-            false => checkpoint::read_header(&engine.host().disks()[drive], name, identity.node),
+            true => load_into(engine, drive, name).await,
+            false => checkpoint::read_header(&engine.host().disks()[drive], name, identity.node).await,
         };
         match found {
             Ok(header) => kept.push((header.sequence, header.position)),
-            Err(why) => tracing::warn!("a checkpoint is not used: {why}"),
+            Err(why) => {
+                if kept.is_empty() {
+                    engine.inner.index.take();
+                }
+                tracing::warn!("a checkpoint is not used: {why}");
+            }
         }
     }
     for (sequence, position) in kept.iter().rev() {
@@ -163,7 +168,7 @@ fn choose_base<H: Host>(
         return Ok(vec![own_chain(Some(*from))]);
     }
     for generation in (0..identity.generation).rev() {
-        if let Some(mut chains) = load_generation(engine, inventory, generation) {
+        if let Some(mut chains) = load_generation(engine, inventory, generation).await {
             chains.extend(replay.chains_between(generation, identity.generation));
             chains.push(own_chain(None));
             return Ok(chains);
@@ -184,72 +189,98 @@ fn of_shard(inventory: &Inventory, wanted_generation: u32, wanted_shard: u32) ->
 }
 
 /// Loads the newest valid checkpoint of every shard of an earlier generation, if there is one of each.
-fn load_generation<H: Host>(
+async fn load_generation<H: Host>(
     engine: &Engine<H>,
     inventory: &Inventory,
     generation: u32,
 ) -> Option<Vec<Chain>> {
-    let (disks, node) = (engine.host().disks(), engine.inner.identity.node);
-    let is_of_it = |name| matches!(name, FileName::Checkpoint { generation: it, .. } if it == generation);
-    let headers = inventory.checkpoints.iter().filter(|(_, name)| is_of_it(*name));
-    let cores = headers
-        .filter_map(|(drive, name)| checkpoint::read_header(&disks[*drive], *name, node).ok())
-        .next()?
-        .cores;
-    let mut chosen = Vec::new();
-    for shard in 0..cores {
-        let mut candidates = of_shard(inventory, generation, shard);
-        candidates.sort_unstable_by_key(|(_, name)| std::cmp::Reverse(*name));
-        let valid = candidates
-            .into_iter()
-            .find(|(drive, name)| checkpoint::load(&disks[*drive], *name, node, |_| {}).is_ok());
-        chosen.push(valid?);
+    let mut candidates = Vec::new();
+    for shard in 0..cores_of(engine, inventory, generation).await? {
+        let mut of_one = of_shard(inventory, generation, shard);
+        of_one.sort_unstable_by_key(|(_, name)| *name);
+        candidates.push(of_one);
     }
-    let mut chains = Vec::new();
-    for (shard, (drive, name)) in chosen.into_iter().enumerate() {
-        let from = load_into(engine, drive, name).ok()?.position;
-        chains.push(Chain { generation, shard: shard as u32, from: Some(from) });
+    // What was loaded before one turns out to be damaged can't be taken back alone.
+    'again: loop {
+        if candidates.iter().any(Vec::is_empty) {
+            return None;
+        }
+        let mut chains = Vec::new();
+        for (shard, of_one) in (0..).zip(&mut candidates) {
+            let (drive, name) = *of_one.last().expect("checked above");
+            match load_into(engine, drive, name).await {
+                Ok(header) => chains.push(Chain { generation, shard, from: Some(header.position) }),
+                Err(why) => {
+                    tracing::warn!("a checkpoint is not used: {why}");
+                    of_one.pop();
+                    engine.inner.index.take();
+                    continue 'again;
+                }
+            }
+        }
+        return Some(chains);
     }
-    Some(chains)
+}
+
+/// Cores of a generation, as one of its checkpoints says.
+async fn cores_of<H: Host>(engine: &Engine<H>, inventory: &Inventory, generation: u32) -> Option<u32> {
+    let node = engine.inner.identity.node;
+    for (drive, name) in &inventory.checkpoints {
+        if !matches!(name, FileName::Checkpoint { generation: it, .. } if *it == generation) {
+            continue;
+        }
+        let disk = &engine.host().disks()[*drive];
+        if let Ok(header) = checkpoint::read_header(disk, *name, node).await {
+            return Some(header.cores);
+        }
+    }
+    None
 }
 
 /// Loads what this core owns of a checkpoint into the index.
-fn load_into<H: Host>(engine: &Engine<H>, drive: usize, name: FileName) -> Result<CheckpointHeader, String> {
+async fn load_into<H: Host>(
+    engine: &Engine<H>,
+    drive: usize,
+    name: FileName,
+) -> Result<CheckpointHeader, checkpoint::Unusable> {
     let (me, cores) = (engine.me(), engine.cores());
-    let mut index = engine.inner.index.borrow_mut();
     let node = engine.inner.identity.node;
-    checkpoint::load(&engine.host().disks()[drive], name, node, |entry| match entry {
-        CheckpointEntry::Bucket { bucket, location } => {
-            if me == 0 {
-                index.apply(super::format::record::Record::BucketPut(bucket), location);
+    checkpoint::load(&engine.host().disks()[drive], name, node, |entry| {
+        let mut index = engine.inner.index.borrow_mut();
+        match entry {
+            CheckpointEntry::Bucket { bucket, location } => {
+                if me == 0 {
+                    index.apply(super::format::record::Record::BucketPut(bucket), location);
+                }
             }
-        }
-        CheckpointEntry::Config { name, value, location } => {
-            if me == 0 {
-                index.apply(super::format::record::Record::ConfigPut { name, value }, location);
+            CheckpointEntry::Config { name, value, location } => {
+                if me == 0 {
+                    index.apply(super::format::record::Record::ConfigPut { name, value }, location);
+                }
             }
-        }
-        CheckpointEntry::Event { id, entry } => {
-            if core_of(entry.route, cores) == me {
-                index.set_event(id, entry);
+            CheckpointEntry::Event { id, entry } => {
+                if core_of(entry.route, cores) == me {
+                    index.set_event(id, entry);
+                }
             }
-        }
-        CheckpointEntry::Rename { rename, location } => {
-            if owner_of(rename.bucket, &rename.to, cores) == me {
-                index.set_rename(rename, location);
+            CheckpointEntry::Rename { rename, location } => {
+                if owner_of(rename.bucket, &rename.to, cores) == me {
+                    index.set_rename(rename, location);
+                }
             }
-        }
-        CheckpointEntry::Object { bucket, key, entry } => {
-            if owner_of(bucket, &key, cores) == me {
-                index.set(bucket, key, entry);
+            CheckpointEntry::Object { bucket, key, entry } => {
+                if owner_of(bucket, &key, cores) == me {
+                    index.set(bucket, key, entry);
+                }
             }
-        }
-        CheckpointEntry::Upload { bucket, entry } => {
-            if owner_of(bucket, &entry.upload.key, cores) == me {
-                index.restore_upload(bucket, entry);
+            CheckpointEntry::Upload { bucket, entry } => {
+                if owner_of(bucket, &entry.upload.key, cores) == me {
+                    index.restore_upload(bucket, entry);
+                }
             }
         }
     })
+    .await
 }
 
 /// Gets the table of buckets from core 0, and drops what is left of buckets that are gone.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::OpenError;
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::format::superblock::Superblock;
-use crate::engine::{SUPERBLOCK_NAME, Shared};
+use crate::engine::{SUPERBLOCK_NAME, SUPERBLOCK_NAMES, Shared};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
 /// Reads or makes the superblocks of all drives for a node of `cores` cores. Once for each start, on any
@@ -77,28 +77,63 @@ fn check_belonging(
     Ok(())
 }
 
+/// The superblock of a drive, from whichever of its two files is whole; the later one if both are.
 async fn read<D: Disk>(disk: &D, drive: usize) -> Result<Option<Superblock>, OpenError> {
-    let file = match disk.open(SUPERBLOCK_NAME, OpenMode::Read).await {
+    let mut found: Option<Superblock> = None;
+    let mut wrong = Vec::new();
+    for name in SUPERBLOCK_NAMES {
+        match read_one(disk, name).await? {
+            Ok(superblock) if found.as_ref().is_none_or(|other| other.epoch < superblock.epoch) => {
+                found = Some(superblock);
+            }
+            Ok(_) => {}
+            Err(why) => wrong.push((name, why)),
+        }
+    }
+    let damaged = wrong.iter().find(|(_, why)| why.is_some());
+    match (found, damaged) {
+        (Some(superblock), _) => {
+            for (name, why) in wrong {
+                let why = why.as_deref().unwrap_or("it is missing");
+                tracing::error!("{name} of drive {drive}: {why}; it is written again from its other copy");
+            }
+            Ok(Some(superblock))
+        }
+        (None, Some((name, why))) => {
+            let why = why.as_deref().unwrap_or_default();
+            let other = "and the drive has no whole copy of it";
+            Err(OpenError::Foreign(format!("{name} of drive {drive}: {why}, {other}")))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// Reads one file of a superblock; the inner error says what is wrong with it, or nothing if it is missing.
+async fn read_one<D: Disk>(disk: &D, name: &str) -> Result<Result<Superblock, Option<String>>, OpenError> {
+    let file = match disk.open(name, OpenMode::Read).await {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Err(None)),
         Err(error) => return Err(error.into()),
     };
     let (result, buffer) = disk.read(&file, 0, Buffer::heap(BLOCK_BYTES), 0..BLOCK_BYTES).await;
-    let count = result?;
-    Superblock::decode(&buffer.whole()[..count])
-        .map(Some)
-        .map_err(|why| OpenError::Foreign(format!("{SUPERBLOCK_NAME} of drive {drive}: {why}")))
+    Ok(match result {
+        Ok(count) => Superblock::decode(&buffer.whole()[..count]).map_err(Some),
+        Err(error) => Err(Some(error.to_string())),
+    })
 }
 
+/// Writes both files. Each is replaced as a whole, one after the other, so that one is whole at any time.
 async fn write<D: Disk>(disk: &D, superblock: &Superblock) -> Result<(), OpenError> {
-    let draft = format!("{SUPERBLOCK_NAME}.draft");
-    let _ = disk.remove(&draft).await;
-    let file = disk.open(&draft, OpenMode::Create).await?;
-    let mut buffer = Buffer::heap(BLOCK_BYTES);
-    buffer.append(&superblock.encode());
-    disk.write(&file, 0, buffer, 0..BLOCK_BYTES, Durability::Durable).await.0?;
-    disk.sync(&file).await?;
-    disk.rename(&draft, SUPERBLOCK_NAME).await?;
-    disk.sync_directory().await?;
+    for name in SUPERBLOCK_NAMES {
+        let draft = format!("{name}.draft");
+        let _ = disk.remove(&draft).await;
+        let file = disk.open(&draft, OpenMode::Create).await?;
+        let mut buffer = Buffer::heap(BLOCK_BYTES);
+        buffer.append(&superblock.encode());
+        disk.write(&file, 0, buffer, 0..BLOCK_BYTES, Durability::Durable).await.0?;
+        disk.sync(&file).await?;
+        disk.rename(&draft, name).await?;
+        disk.sync_directory().await?;
+    }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Inventory, OpenError, bytes_on_drive};
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::Engine;
+use crate::engine::format::segment::log_end;
 use crate::engine::format::{FileName, SegmentId};
 use crate::engine::log::scan::{Opened, Scan, ScanError, Scanned, SegmentScanner};
 use crate::engine::log::{LogPosition, LogSegment};
@@ -229,7 +230,7 @@ impl<H: Host> Replay<H> {
                 continue;
             }
             if mine && let Some(end) = found.end {
-                settle(&found.disk, *id, u64::from(end)..found.bytes).await?;
+                settle(&found.disk, *id, u64::from(end)..log_end(found.bytes)).await?;
             }
             let bytes_used = found.end.map_or(found.bytes_on_drive, u64::from);
             kept.insert(*id, LogSegment { generation: found.generation, shard: found.shard, bytes_used });

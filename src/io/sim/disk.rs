@@ -14,7 +14,7 @@ use super::faults::{Faults, STALL};
 use super::random::Random;
 use crate::base::limits::BLOCK_BYTES;
 use crate::base::local::oneshot;
-use crate::io::{Buffer, Disk, Durability, FileEntry, Mapping, OpenMode, Space};
+use crate::io::{Buffer, Disk, Durability, FileEntry, OpenMode, Space};
 
 /// A drive, as it is across crashes.
 pub(super) struct Drive {
@@ -409,15 +409,6 @@ impl Disk for SimDisk {
         self.powered()?;
         let bytes_total = self.drive.faults.borrow().capacity_bytes;
         Ok(Space { bytes_total, bytes_free: self.drive.bytes_free() })
-    }
-
-    fn map(&self, name: &str) -> io::Result<Mapping> {
-        self.powered()?;
-        let file = self.drive.file(name)?;
-        let content = file.borrow();
-        let mut bytes = vec![0; content.length() as usize];
-        content.read(0, &mut bytes);
-        Ok(Mapping::Copied(bytes))
     }
 }
 
