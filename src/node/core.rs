@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::life::{Life, Phase, Reporter};
+use super::life::Reporter;
 use super::mesh::{Delivery, Exchange, Ports};
+use super::phase::{Life, Phase};
 use super::placement::{Loads, Place};
 use super::service::Counted;
 use crate::auth::directory::Operator;
@@ -203,8 +204,7 @@ impl Core {
         let woken = this.clone();
         this.host.on_wake(Rc::new(move || woken.look()));
         let wakeup = this.host.wakeup();
-        this.exchange.connect(move || wakeup.wake());
-        this.look();
+        this.exchange.connect(move || wakeup.wake(), || this.look());
         this
     }
 

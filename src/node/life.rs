@@ -1,54 +1,11 @@
-//! The steps of a node's life, which all cores take together, and what the main thread hears of them.
+//! What the main thread hears: signals, and how cores get on with the phases of a node's life.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-
-use super::mesh::Bell;
-
-/// Where a node is in its life. The main thread moves it on when all cores have done what it asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Phase {
-    /// Cores recover their data.
-    Recovering,
-    /// Connections are accepted.
-    Serving,
-    /// No more connections; those that are open end after the request at hand.
-    Draining,
-    /// Engines write what shortens the next start.
-    Closing,
-    /// Nothing is left to do: calls between cores get no answer any more.
-    Closed,
-}
-
-/// The phase of a node, known to all threads.
-pub struct Life {
-    phase: AtomicU8,
-    bells: Arc<[Bell]>,
-}
-
-impl Life {
-    pub fn new(bells: Arc<[Bell]>) -> Arc<Self> {
-        Arc::new(Self { phase: AtomicU8::new(Phase::Recovering as u8), bells })
-    }
-
-    /// Whether the node has come to `phase` or beyond.
-    pub fn reached(&self, phase: Phase) -> bool {
-        self.phase.load(Ordering::Acquire) >= phase as u8
-    }
-
-    /// Moves on to `phase` and tells all cores.
-    pub fn advance(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
-        self.bells.iter().for_each(Bell::ring);
-    }
-}
 
 /// What the main thread waits for.
 #[derive(Debug)]
@@ -146,13 +103,5 @@ mod tests {
         assert!(matches!(events.wait().unwrap(), Event::Core(3, Ok(()))));
         assert!(matches!(events.wait().unwrap(), Event::Signal));
         assert!(matches!(events.wait().unwrap(), Event::Core(4, Err(why)) if why == "broken"));
-    }
-
-    #[test]
-    fn a_phase_is_reached_once_it_or_a_later_one_has_come() {
-        let life = Life::new([].into());
-        assert!(life.reached(Phase::Recovering) && !life.reached(Phase::Serving));
-        life.advance(Phase::Draining);
-        assert!(life.reached(Phase::Serving) && !life.reached(Phase::Closing));
     }
 }

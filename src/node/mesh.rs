@@ -3,9 +3,12 @@
 //! Each ordered pair of cores has a bounded single-producer single-consumer queue of requests, one of
 //! replies and one of connections, so nothing locks. At most `calls_max` calls of a pair are under way;
 //! further ones wait at the caller in order. So a queue of requests or replies of that capacity never
-//! overflows: each of its entries belongs to a call under way. Whoever answers a call may call a third core
-//! meanwhile, as long as that one answers without calling again: deeper chains could wait for each other in
-//! a circle of full pairs.
+//! overflows: each of its entries belongs to a call under way.
+//!
+//! One core of a node may call others while it answers, and those answer without calling: the engine's core 0
+//! does. Were there two such cores, calls could wait for each other in a circle of full pairs: A's calls take all
+//! numbers of the pair to B, their answers at B wait for numbers of the pair to A, and these are taken by calls
+//! whose answers at A wait for the pair to B.
 //!
 //! # Waking the receiver
 //!
@@ -30,12 +33,10 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use rtrb::{Consumer, Producer, RingBuffer};
-
+use super::sync::{AtomicBool, Consumer, OnceLock, Ordering, Producer, PushError, RingBuffer};
 use crate::base::limits::{CALLS_PER_CORE_MAX, CALLS_PER_PAIR_MAX, HANDOVERS_PER_PAIR_MAX};
 
 /// Makes a core look at its queues.
@@ -92,10 +93,11 @@ struct PeerPorts<M, R, C> {
 /// Makes the queues between `cores` cores, within the limits of [`crate::base::limits`].
 pub fn ports<M, R, C>(cores: usize) -> Vec<Ports<M, R, C>> {
     let calls_max = (CALLS_PER_CORE_MAX / cores.max(1)).clamp(1, CALLS_PER_PAIR_MAX);
-    ports_of(cores, calls_max, HANDOVERS_PER_PAIR_MAX)
+    ports_within(cores, calls_max, HANDOVERS_PER_PAIR_MAX)
 }
 
-fn ports_of<M, R, C>(cores: usize, calls_max: usize, connections_max: usize) -> Vec<Ports<M, R, C>> {
+/// Makes the queues between `cores` cores for so many calls and so many connections of each pair.
+pub fn ports_within<M, R, C>(cores: usize, calls_max: usize, connections_max: usize) -> Vec<Ports<M, R, C>> {
     assert!(calls_max <= usize::from(u16::MAX), "a call's number has 16 bits");
     let bells: Arc<[Bell]> = (0..cores).map(|_| Bell::default()).collect();
     let mut requests = Queues::new(cores, calls_max);
@@ -236,11 +238,12 @@ impl<M: 'static, R: 'static, C: 'static> Exchange<M, R, C> {
         Self { inner: Rc::new(inner) }
     }
 
-    /// Says how this core's thread is woken; [`Exchange::receive`] must then run on each wake-up. The caller
-    /// runs it once now, for what came before.
-    pub fn connect(&self, wake: impl Fn() + Send + Sync + 'static) {
+    /// Says how this core's thread is woken; [`Exchange::receive`] must then run on each wake-up. `look`, which
+    /// runs it too, is called once now, for what came before.
+    pub fn connect(&self, wake: impl Fn() + Send + Sync + 'static, look: impl FnOnce()) {
         let set = self.inner.bells[self.inner.me].wake.set(Box::new(wake));
         assert!(set.is_ok(), "a core is connected once");
+        look();
     }
 
     pub fn cores(&self) -> usize {
@@ -281,7 +284,7 @@ impl<M: 'static, R: 'static, C: 'static> Exchange<M, R, C> {
     /// Gives a connection to core `to`, which must not be this one; or back, if its queue is full.
     pub fn hand_over(&self, to: usize, connection: C) -> Result<(), C> {
         let mut ports = self.inner.peers[to].ports.borrow_mut();
-        ports.connections_out.push(connection).map_err(|rtrb::PushError::Full(connection)| connection)?;
+        ports.connections_out.push(connection).map_err(|PushError::Full(connection)| connection)?;
         self.inner.bells[to].ring();
         Ok(())
     }
@@ -397,6 +400,3 @@ impl<M, R, C> Clone for Exchange<M, R, C> {
         Self { inner: self.inner.clone() }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,15 +1,19 @@
 //! Starts the cores and joins the layers.
 //!
 //! The main thread checks everything that can be refused, opens what all cores share, starts one pinned
-//! thread for each core and then waits: for the cores, which take the phases of [`life`] together, and for
+//! thread for each core and then waits: for the cores, which take the phases of [`phase`] together, and for
 //! signals. It touches no request.
 
 pub mod core;
 pub mod life;
 pub mod listener;
 pub mod mesh;
+pub mod phase;
 pub mod placement;
 pub mod service;
+pub mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -26,7 +30,8 @@ use crate::engine::{self, SUPERBLOCK_NAMES};
 use crate::ring::runtime;
 
 use self::core::CoreStart;
-use self::life::{Event, Events, Life, Phase};
+use self::life::{Event, Events};
+use self::phase::{Life, Phase};
 use self::placement::Loads;
 
 /// Exit status after a panic, as Rust's own of a main thread that panicked.

@@ -56,7 +56,7 @@ impl RingHost {
             own: RefCell::default(),
         };
         let host = Self { inner: Rc::new(inner) };
-        let events = std::fs::File::from(host.inner.wakeup.as_fd().try_clone_to_owned()?);
+        let events = std::fs::File::from(host.inner.wakeup.event().as_fd().try_clone_to_owned()?);
         let listener = host.clone().listen(monoio::fs::File::from_std(events)?);
         let flusher = host.inner.ring.clone().flush();
         *host.inner.own.borrow_mut() = vec![monoio::spawn(flusher), monoio::spawn(listener)];

@@ -20,6 +20,7 @@ mod host;
 mod queue;
 pub mod runtime;
 pub mod socket;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod wakeup;

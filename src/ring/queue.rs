@@ -146,7 +146,7 @@ impl Ring {
             // A linked pair needs two.
             .build(entries.max(2))
             .map_err(|error| explain_setup_error(&error))?;
-        uring.submitter().register_eventfd(wakeup.as_fd().as_raw_fd())?;
+        uring.submitter().register_eventfd(wakeup.event().as_fd().as_raw_fd())?;
         let arena = Arena::register(&uring, pool, cores);
         let capacity = uring.params().sq_entries() as usize;
         Ok(Self {

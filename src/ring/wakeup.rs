@@ -12,23 +12,19 @@
 //! would read nothing and so order nothing.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::{EventfdFlags, eventfd};
+use super::sync::{AtomicBool, EventFd, Ordering};
 
 /// Wakes one core from any thread.
 #[derive(Debug)]
 pub struct Wakeup {
-    event: OwnedFd,
+    event: EventFd,
     pending: AtomicBool,
 }
 
 impl Wakeup {
     pub(super) fn new() -> io::Result<Self> {
-        // Blocking on purpose: io_uring answers a read of a non-blocking eventfd with EAGAIN at once
-        // instead of waiting for it.
-        Ok(Self { event: eventfd(0, EventfdFlags::CLOEXEC)?, pending: AtomicBool::new(false) })
+        Ok(Self { event: EventFd::new()?, pending: AtomicBool::new(false) })
     }
 
     /// Has the core run its [`super::RingHost::on_wake`] hooks soon. What the caller wrote before is seen by
@@ -43,20 +39,17 @@ impl Wakeup {
 
     /// Makes the core's read of the eventfd return.
     pub(super) fn signal(&self) {
-        // It can only fail by blocking at 2^64 - 2 unread counts.
-        let result = rustix::io::write(&self.event, &1u64.to_ne_bytes());
-        debug_assert_eq!(result, Ok(8));
+        self.event.count_up();
+    }
+
+    /// What the core reads to sleep.
+    pub(super) fn event(&self) -> &EventFd {
+        &self.event
     }
 
     /// Whether [`Wakeup::wake`] was called since the last call. For the core, after reading the eventfd and
     /// before looking for messages.
     pub(super) fn take_pending(&self) -> bool {
         self.pending.swap(false, Ordering::AcqRel)
-    }
-}
-
-impl AsFd for Wakeup {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
     }
 }

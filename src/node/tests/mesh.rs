@@ -1,18 +1,21 @@
 //! The mesh with a protocol of numbers, without engine and ring.
 
-use std::sync::Barrier;
-use std::sync::atomic::AtomicUsize;
-use std::task::Wake;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
-use super::*;
+use crate::node::mesh::{Bell, Caller, Delivery, Exchange, Ports, ports_within};
 
 type TestExchange = Exchange<u64, u64, u64>;
 
 const STOPPING: u64 = u64::MAX;
 
 fn pair(calls_max: usize) -> [TestExchange; 2] {
-    let ports = ports_of(2, calls_max, 2);
+    let ports = ports_within(2, calls_max, 2);
     let exchanges: Vec<_> = ports.into_iter().map(|ports| Exchange::new(ports, || STOPPING)).collect();
     exchanges.try_into().ok().unwrap()
 }
@@ -102,9 +105,10 @@ fn a_bell_wakes_once_until_it_is_answered() {
     let [a, b] = pair(8);
     let wakes = Arc::new(AtomicUsize::new(0));
     let count = wakes.clone();
-    b.connect(move || {
+    let count_up = move || {
         count.fetch_add(1, Ordering::Relaxed);
-    });
+    };
+    b.connect(count_up, || assert!(requests(&b).is_empty()));
     let calls: Vec<_> = (0..3).map(|message| a.call(1, message)).collect();
     assert_eq!(wakes.load(Ordering::Relaxed), 1);
     assert_eq!(requests(&b).len(), 3);
@@ -117,8 +121,7 @@ fn a_bell_wakes_once_until_it_is_answered() {
 fn what_came_before_a_core_was_connected_is_not_lost() {
     let [a, b] = pair(8);
     let call = a.call(1, 5);
-    b.connect(|| panic!("it is looking already"));
-    assert_eq!(requests(&b).len(), 1);
+    b.connect(|| panic!("it is looking already"), || assert_eq!(requests(&b).len(), 1));
     drop(call);
 }
 
@@ -150,7 +153,8 @@ impl Core {
         let exchange = Exchange::new(ports, || STOPPING);
         let woken = Arc::new(Parked { thread: thread::current(), woken: AtomicBool::new(true) });
         let wake = woken.clone();
-        exchange.connect(move || wake.wake_by_ref());
+        // The first run looks.
+        exchange.connect(move || wake.wake_by_ref(), || {});
         Self { exchange, woken, tasks: Vec::new() }
     }
 
@@ -184,7 +188,7 @@ fn tens_of_thousands_of_calls_between_four_threads_are_all_answered() {
     const CORES: usize = 4;
     const TASKS: usize = 48;
     const CALLS: u64 = 200;
-    let ports = ports_of::<u64, u64, u64>(CORES, 16, 4);
+    let ports = ports_within::<u64, u64, u64>(CORES, 16, 4);
     let bells = ports[0].bells();
     let working = Arc::new(AtomicUsize::new(CORES * TASKS));
     let start = Arc::new(Barrier::new(CORES));
@@ -226,7 +230,7 @@ fn calls_wake_cores_that_sleep_in_the_real_runtime() {
 
     const CALLS: u64 = 500;
     let config = || Config { arena_bytes: 1 << 20, cores: 2, ..Config::default() };
-    let mut ports = ports_of::<u64, u64, u64>(2, 4, 1).into_iter();
+    let mut ports = ports_within::<u64, u64, u64>(2, 4, 1).into_iter();
     let (caller, answerer) = (ports.next().unwrap(), ports.next().unwrap());
     let stop = Arc::new(AtomicBool::new(false));
     let (sender, outcome) = mpsc::channel();
@@ -247,8 +251,7 @@ fn calls_wake_cores_that_sleep_in_the_real_runtime() {
                 hook_ended.raise();
             };
             let wakeup = host.wakeup();
-            exchange.connect(move || wakeup.wake());
-            look();
+            exchange.connect(move || wakeup.wake(), &look);
             host.on_wake(Rc::new(look));
             loop {
                 let wait = ended.wait();
@@ -266,8 +269,7 @@ fn calls_wake_cores_that_sleep_in_the_real_runtime() {
             let hook = exchange.clone();
             host.on_wake(Rc::new(move || hook.receive(|_| {})));
             let wakeup = host.wakeup();
-            exchange.connect(move || wakeup.wake());
-            exchange.receive(|_| {});
+            exchange.connect(move || wakeup.wake(), || exchange.receive(|_| {}));
             let mut replies = Vec::new();
             for message in 0..CALLS {
                 replies.push(exchange.call(1, message).await);
