@@ -35,6 +35,11 @@ impl Claims {
         Ok(Self { checksum, ..Self::beside_checksum(request, promise, bytes_max)? })
     }
 
+    /// Reads the claims of a request that frames no payload: there are no bytes, whatever it promises.
+    pub fn of_nothing(request: &Request) -> Result<Self, S3Error> {
+        Ok(Self { bytes: Some(0), md5: content_md5(request)?, checksum: None })
+    }
+
     /// Reads the claims of a request whose checksum headers describe something else than its payload.
     pub fn beside_checksum(
         request: &Request,

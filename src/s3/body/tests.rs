@@ -215,6 +215,27 @@ fn a_document_is_bounded_and_may_need_a_digest() {
     assert_eq!(document(&[], DocumentDigest::Optional).unwrap(), b"");
 }
 
+#[test]
+fn a_document_that_was_promised_cannot_be_left_out() {
+    let document = |headers: &[(&str, &str)], promise| {
+        let request = Request::for_test("PUT", "/b", headers);
+        let mut request = Authorized::for_test(request, Operation::CreateBucket, promise);
+        let simulation = Simulation::new(1);
+        let host = simulation.host_with_arena(1, 0);
+        let optional = DocumentDigest::Optional;
+        let result =
+            simulation.block_on(receive_document(&host, &mut request, &mut Pieces::new(""), optional));
+        result.map_err(|error| error.code)
+    };
+    let promised = |bytes| PayloadPromise::Sha256(crate::hash::sha256(bytes));
+    assert_eq!(document(&[], promised(b"")).unwrap(), b"");
+    assert_eq!(document(&[], promised(b"<x/>")), Err(Code::XAmzContentSHA256Mismatch));
+    assert_eq!(document(&[("content-length", "0")], promised(b"<x/>")), Err(Code::XAmzContentSHA256Mismatch));
+    let md5 = [("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==")];
+    assert_eq!(document(&md5, PayloadPromise::Unsigned), Err(Code::BadDigest));
+    assert_eq!(document(&[], signed("STREAMING-AWS4-HMAC-SHA256-PAYLOAD").0), Err(Code::IncompleteBody));
+}
+
 proptest! {
     #[test]
     fn signed_chunks_cut_anywhere_give_the_payload(
