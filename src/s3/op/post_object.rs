@@ -139,7 +139,13 @@ fn set_headers(request: &mut Request, form: &Form) -> Result<(), S3Error> {
             | "x-amz-date"
             | "x-amz-signature"
             | "x-amz-security-token" => {}
-            _ if name.starts_with("x-amz-") => headers.push((name, value)),
+            _ if name.starts_with("x-amz-") => {
+                if !is_token(&name) {
+                    let message = "The name of a field that begins with x-amz- must be the name of a header.";
+                    return Err(S3Error::invalid_argument(message, &name, ""));
+                }
+                headers.push((name, value));
+            }
             _ if HEADERS.contains(&name.as_str()) => {
                 headers.retain(|(have, _)| *have != name);
                 headers.push((name, value));
@@ -209,6 +215,12 @@ fn is_web_address(url: &str) -> bool {
         && url.chars().all(|character| !character.is_control() && character != ' ')
 }
 
+/// Whether a text can be the name of a header: RFC 9110, section 5.6.2. The head's parser takes care of those
+/// of headers, and an answer repeats them as they are.
+fn is_token(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +280,10 @@ mod tests {
         ];
         assert_eq!(headers, expected);
         assert!(set_headers(&mut request, &form(&[("tagging", "a=b")], None)).is_err());
+        for name in ["x-amz-meta-a\nSet-Cookie: b", "x-amz-meta-a\rb", "x-amz-meta-a: b", "x-amz-meta-a b"] {
+            let refusal = set_headers(&mut request, &form(&[(name, "v")], None)).unwrap_err();
+            assert_eq!(refusal.code, Code::InvalidArgument, "{name:?}");
+        }
     }
 
     #[test]
