@@ -50,6 +50,7 @@ impl Request {
         if !query.parameters().all(|(name, value)| is_text(name) && value.is_none_or(is_text)) {
             return Err(Code::InvalidURI.into());
         }
+        check_repetitions(&head, &query)?;
         let peer = Ipv6Addr::UNSPECIFIED.into();
         let is_virtual_hosted = virtual_bucket.is_some();
         Ok(Self { head, bucket, key, id: String::new(), peer, is_virtual_hosted, query })
@@ -91,6 +92,29 @@ impl Request {
             Head { method: method.to_owned(), path: path.to_owned(), query, headers, version_minor: 1 };
         Self::new(head, &["s3.example.com".to_owned()]).expect("a target that can be read")
     }
+}
+
+/// Headers of S3 that are lists: repeated ones are one list (RFC 9110, section 5.3).
+const LISTS: [&str; 2] = ["x-amz-object-attributes", "x-amz-optional-object-attributes"];
+
+/// Parameters that say what a request is about.
+const NAMING: [&str; 3] = ["partNumber", "uploadId", "versionId"];
+
+/// Refuses a request that says one thing twice. A signature covers repeated headers as a list and every
+/// parameter, so that a proxy, the signature and an operation could each mean another of the two.
+fn check_repetitions(head: &Head, query: &Query) -> Result<(), S3Error> {
+    let is_single = |name: &str| {
+        let is_amz = name.starts_with("x-amz-") && !name.starts_with("x-amz-meta-") && !LISTS.contains(&name);
+        is_amz || matches!(name, "content-md5" | "range")
+    };
+    let twice = |name: &str| S3Error::invalid_argument("This must not be given more than once.", name, "");
+    for (at, (name, _)) in head.headers.iter().enumerate() {
+        if is_single(name) && head.headers[..at].iter().any(|(before, _)| before == name) {
+            return Err(twice(name));
+        }
+    }
+    let count = |wanted: &str| query.parameters().filter(|(name, _)| *name == wanted.as_bytes()).count();
+    NAMING.iter().find(|name| count(name) > 1).map_or(Ok(()), |name| Err(twice(name)))
 }
 
 /// The bucket that a virtual-hosted `Host` names.
@@ -181,6 +205,31 @@ mod tests {
         assert_eq!(refusal("//key"), Code::InvalidBucketName);
         let head = Head { path: "/b".to_owned(), query: Some("prefix=%ff".to_owned()), ..Head::default() };
         assert_eq!(Request::new(head, &[]).unwrap_err().code, Code::InvalidURI);
+    }
+
+    #[test]
+    fn what_a_request_is_about_is_said_once() {
+        let refusal = |query: Option<&str>, names: &[&str]| {
+            let headers = names.iter().map(|name| ((*name).to_owned(), b"x".to_vec())).collect();
+            let query = query.map(str::to_owned);
+            let head = Head { path: "/b/k".to_owned(), query, headers, ..Head::default() };
+            Request::new(head, &[]).map(|_| ()).map_err(|error| error.code)
+        };
+        for query in [
+            "versionId=a&versionId=b",
+            "versionId&version%49d",
+            "uploadId=a&x&uploadId=a",
+            "partNumber=1&partNumber=2",
+        ] {
+            assert_eq!(refusal(Some(query), &[]), Err(Code::InvalidArgument), "{query}");
+        }
+        assert_eq!(refusal(Some("prefix=a&prefix=b&x&x"), &[]), Ok(()));
+        for name in ["x-amz-copy-source", "x-amz-acl", "x-amz-content-sha256", "content-md5", "range"] {
+            assert_eq!(refusal(None, &[name, "host", name]), Err(Code::InvalidArgument), "{name}");
+        }
+        for name in ["x-amz-meta-a", "x-amz-object-attributes", "if-match", "accept"] {
+            assert_eq!(refusal(None, &[name, name]), Ok(()), "{name}");
+        }
     }
 
     #[test]
