@@ -64,11 +64,13 @@ pub fn makes_object(operation: Operation) -> bool {
 /// Whether a change has a condition whose outcome tells more of the current object than that it is there.
 ///
 /// Source: AWS, "Enforce conditional deletes on Amazon S3 buckets" and "Enforce conditional writes on Amazon S3
-/// buckets": `If-Match` with an ETag needs `s3:GetObject`.
+/// buckets": `If-Match` with an ETag needs `s3:GetObject`. An ETag in `If-None-Match`, which AWS does not take
+/// there, tells as much.
 fn tells_of_current(operation: Operation, request: &Request) -> bool {
-    const NAMES: [&str; 5] = [
+    const NAMES: [&str; 6] = [
         "if-match",
         "if-modified-since",
+        "if-none-match",
         "if-unmodified-since",
         "x-amz-if-match-last-modified-time",
         "x-amz-if-match-size",
@@ -176,6 +178,7 @@ mod tests {
         ("POST", "/b/k?uploadId=u", &[], &["s3:PutObject"]),
         ("POST", "/b/k?uploadId=u", &["if-match"], &["s3:PutObject", "s3:GetObject"]),
         ("PUT", "/b/k", &["if-match"], &["s3:PutObject", "s3:GetObject"]),
+        ("PUT", "/b/k", &["if-none-match"], &["s3:PutObject", "s3:GetObject"]),
         ("DELETE", "/b/k", &["if-match"], &["s3:DeleteObject", "s3:GetObject"]),
         (
             "DELETE",

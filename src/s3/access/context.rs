@@ -105,10 +105,8 @@ impl Context for RequestContext<'_> {
             KeyName::SignatureVersion => Value::optional(self.signature().map(|(_, version)| version)),
             KeyName::SignatureAge => self.signature_age().map_or(Value::Absent, text),
             KeyName::CopySource => match CopySource::of(self.request) {
-                Ok(source) if head.header("x-amz-copy-source").is_some() => {
-                    text(format!("{}/{}", source.bucket, source.key))
-                }
-                _ => Value::Absent,
+                Ok(source) => text(format!("{}/{}", source.bucket, source.key)),
+                Err(_) => Value::Absent,
             },
             KeyName::Prefix => Value::optional(self.listed.or_else(|| self.request.query("prefix"))),
             KeyName::Delimiter | KeyName::MaxKeys if self.listed.is_some() => Value::Absent,
@@ -209,7 +207,34 @@ impl RequestContext<'_> {
     /// Whether requests for what is asked, or for what the request is first of all, have the key at all. What a
     /// request says without meaning (a `prefix` of an object, say) must not fulfil conditions.
     fn has(&self, key: &ConditionKey) -> bool {
-        key.applies_to(self.action) || key.applies_to(primary(self.operation, self.request))
+        (key.applies_to(self.action) || key.applies_to(primary(self.operation, self.request)))
+            && self.heeds(key.name)
+    }
+
+    /// Whether the operation heeds what the key stands for. Several operations come down to `s3:PutObject`, and
+    /// not all of them copy something or give an object what their headers say.
+    fn heeds(&self, name: KeyName) -> bool {
+        match name {
+            KeyName::CopySource => {
+                matches!(self.operation, Operation::CopyObject | Operation::UploadPartCopy)
+            }
+            KeyName::MetadataDirective => self.operation == Operation::CopyObject,
+            // The object keeps what it has.
+            KeyName::ObjectAcl
+            | KeyName::GrantFullControl
+            | KeyName::GrantRead
+            | KeyName::GrantReadAcp
+            | KeyName::GrantWrite
+            | KeyName::GrantWriteAcp
+            | KeyName::RequestObjectTag
+            | KeyName::RequestObjectTagKeys
+            | KeyName::ServerSideEncryption
+            | KeyName::ServerSideEncryptionCustomerAlgorithm
+            | KeyName::ServerSideEncryptionKeyId
+            | KeyName::StorageClass
+            | KeyName::WebsiteRedirectLocation => self.operation != Operation::RenameObject,
+            _ => true,
+        }
     }
 
     /// Where the signature stands and its version, as AWS words them; `None` if there is none.

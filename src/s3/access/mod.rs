@@ -229,9 +229,9 @@ impl<H: Host> S3Service<H> {
         authorized.bucket = Some(bucket);
         let action = operation.row().action;
         // Each of many keys is asked about when it is known.
-        if operation != Operation::DeleteObjects
-            && !self.is_plainly_the_owners(authorized.principal(), action, &settings)?
-        {
+        if operation == Operation::DeleteObjects {
+            self.check_order(&authorized, &settings)?;
+        } else if !self.is_plainly_the_owners(authorized.principal(), action, &settings)? {
             self.ask_all(&mut authorized, &settings, body).await?;
         }
         Ok(authorized)
@@ -270,6 +270,16 @@ impl<H: Host> S3Service<H> {
         authorized.seen = seen;
         authorized.hides_missing = hides_missing;
         Ok(())
+    }
+
+    /// Refuses an order to delete many keys whose sender nothing could allow any of them: it would be received and
+    /// read for nobody.
+    fn check_order(&self, authorized: &Authorized, settings: &BucketSettings) -> Result<(), S3Error> {
+        let may_be_open = settings.policy()?.is_some() || !settings.is_owner_enforced()?;
+        if authorized.principal.is_some() || may_be_open {
+            return Ok(());
+        }
+        Err(question::denied(action::DELETE_OBJECT, &authorized.request.bucket, ""))
     }
 
     /// The usual case, decided without a look at anything else: the root of the bucket's owner, no policy

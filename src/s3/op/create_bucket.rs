@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::auth::acl::Acl;
+use crate::auth::policy::action::Action;
 use crate::engine::{Bucket, EngineError, Versioning};
 use crate::http::Response;
 use crate::io::Host;
@@ -25,6 +26,8 @@ use crate::s3::{body, xml};
 /// The region whose endpoint answers 200 to an owner who makes a bucket again.
 const REGION_FORGIVING: &str = "us-east-1";
 
+const PUT_BUCKET_ACL: Action = Action::named("s3:PutBucketAcl");
+
 pub async fn run<H: Host, I: Incoming>(
     service: &S3Service<H>,
     mut request: Authorized,
@@ -43,7 +46,7 @@ pub async fn run<H: Host, I: Incoming>(
     let acl = acl::of_headers(&request, acl_owner, &service.accounts())?;
     let mut wish = Wish::read(&request, service.settings().new_buckets)?;
     if let Some(bucket) = service.engine().bucket(&name) {
-        return again(service, &bucket, &owner.account_id, acl).await;
+        return again(service, &request, &bucket, acl).await;
     }
     if let Some(acl) = acl.filter(|acl| !acl.is_private()) {
         wish.grant(&acl)?;
@@ -55,7 +58,7 @@ pub async fn run<H: Host, I: Incoming>(
     match service.engine().create_bucket(&name, wish.versioning, wish.settings).await {
         Ok(_) => Ok(made(&name)),
         Err(EngineError::BucketExists) => match service.engine().bucket(&name) {
-            Some(bucket) => again(service, &bucket, &owner.account_id, None).await,
+            Some(bucket) => again(service, &request, &bucket, None).await,
             None => Err(Code::OperationAborted.into()),
         },
         Err(error) => Err(error.into()),
@@ -67,15 +70,16 @@ fn made(name: &str) -> Response {
 }
 
 /// Answers whoever makes a bucket that exists. AWS's first region lets its owner do so, which changes nothing
-/// but the ACL: that becomes what is asked for now.
+/// but the ACL: that becomes what is asked for now, unless the bucket's policy denies that.
 async fn again<H: Host>(
     service: &S3Service<H>,
+    request: &Authorized,
     bucket: &Rc<Bucket>,
-    account: &str,
     acl: Option<Acl>,
 ) -> Result<Response, S3Error> {
     let settings = service.bucket_settings(bucket);
-    if service.owner_account(&settings) != account {
+    let account = request.principal().map(|principal| principal.account_id.as_str());
+    if account != Some(service.owner_account(&settings)) {
         return Err(S3Error::new(Code::BucketAlreadyExists).with_field("BucketName", &bucket.name));
     }
     if service.settings().region != REGION_FORGIVING {
@@ -83,6 +87,7 @@ async fn again<H: Host>(
     }
     let acl = acl.filter(|acl| !acl.is_private());
     if acl.as_ref() != settings.acl()? && !settings.is_owner_enforced()? {
+        request.check(service, PUT_BUCKET_ACL, bucket, "", None).await?;
         if acl.as_ref().is_some_and(Acl::is_public) && settings.public_access_block()?.block_public_acls {
             return Err(Code::InvalidBucketAclWithBlockPublicAccessError.into());
         }
