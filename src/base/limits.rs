@@ -138,6 +138,10 @@ pub const XML_DEPTH_MAX: usize = 16;
 /// DeleteObjects with 1,000 keys of five stay below half of it; it bounds the memory of what was read.
 pub const XML_ELEMENTS_MAX: usize = 100_000;
 
+/// Attributes of an element: clients declare a few namespaces and a type. With more, a document of
+/// [`XML_BODY_BYTES_MAX`] could be one element that takes long to check.
+pub const XML_ATTRIBUTES_MAX: usize = 16;
+
 /// AWS, "Bucket policies": at most 20 KB of JSON. It bounds what evaluating a policy costs each request.
 pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
 

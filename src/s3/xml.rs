@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 
-use crate::base::limits::{XML_BODY_BYTES_MAX, XML_DEPTH_MAX, XML_ELEMENTS_MAX};
+use crate::base::limits::{XML_ATTRIBUTES_MAX, XML_BODY_BYTES_MAX, XML_DEPTH_MAX, XML_ELEMENTS_MAX};
 use crate::http::{date, percent};
 use crate::io::TimestampMs;
 use crate::s3::error::{Code, S3Error};
@@ -221,8 +221,8 @@ fn place(element: Element, open: &mut [Element], root: &mut Option<Element>) {
 
 fn element(start: &BytesStart<'_>) -> Option<Element> {
     let mut kind = None;
-    for attribute in start.attributes() {
-        let attribute = attribute.ok()?;
+    for (number, attribute) in start.attributes().enumerate() {
+        let attribute = attribute.ok().filter(|_| number < XML_ATTRIBUTES_MAX)?;
         if AsRef::<str>::as_ref(&attribute.key.local_name()) == "type" {
             kind = Some(attribute.value.clone().into_owned());
         }
@@ -279,6 +279,9 @@ mod tests {
     fn hostile_documents_are_malformed() {
         let deep = "<a>".repeat(100) + &"</a>".repeat(100);
         let wide = format!("<a>{}</a>", "<b/>".repeat(XML_ELEMENTS_MAX));
+        let attributes = |count| (0..count).map(|number| format!(" b{number}=''")).collect::<String>();
+        assert!(parse(format!("<a{}/>", attributes(XML_ATTRIBUTES_MAX)).as_bytes(), "a").is_ok());
+        let attributed = format!("<a{}/>", attributes(XML_ATTRIBUTES_MAX + 1));
         for document in [
             "",
             "<a>",
@@ -292,6 +295,7 @@ mod tests {
             "<b/>",
             &deep,
             &wide,
+            &attributed,
         ] {
             let error = parse(document.as_bytes(), "a").unwrap_err();
             assert_eq!(error.code, Code::MalformedXML, "{document:.60}");
