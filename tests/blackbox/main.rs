@@ -14,6 +14,7 @@ mod sign;
 mod tools;
 
 mod access;
+mod attacks;
 mod conditions;
 mod crash;
 mod cyberduck;
