@@ -119,6 +119,13 @@ const ERROR_CODES: &[&str] = &[
     "XAmzContentSHA256Mismatch",
 ];
 
+/// Names of what somebody could guess byte by byte, if comparing them took as long as they agree.
+const GUESSABLE: &[&str] = &["hmac", "mac", "password", "secret", "secret_access_key", "signature"];
+
+/// Files that compare such texts as others, and why nobody can measure it.
+const COMPARED_PLAINLY: &[(&str, &str)] =
+    &[("src/auth/keys.rs", "both secrets are the node's own: it looks whether a derived key is still good")];
+
 /// Characters of a line. Beyond it, side-by-side diffs wrap.
 const LINE_CHARACTERS_MAX: usize = 120;
 
@@ -255,6 +262,79 @@ fn s3_error_codes_have_one_home() {
                      code there",
                     source.path, literal.line, literal.text
                 ));
+            }
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn signatures_and_secrets_are_compared_in_constant_time() {
+    let mut problems = Vec::new();
+    for source in sources("src") {
+        if source.is_test_file() {
+            continue;
+        }
+        let is_guessable = |index: usize| {
+            let text = source.text_at(index);
+            GUESSABLE.contains(&text) || (source.layer() == "auth" && text == "expected")
+        };
+        // An operand is a path or a call: its words stand near, and on the same side of what ends it.
+        let is_end =
+            |index: &usize| ["", ",", ";", "{", "}", "|", "=", "!"].contains(&source.text_at(*index));
+        let lines: Vec<usize> = (1..source.tokens.len())
+            .filter(|at| ["=", "!"].contains(&source.text_at(*at)) && source.text_at(at + 1) == "=")
+            .filter(|at| source.text_at(at - 1) != "=" && !source.is_test_line(source.tokens[*at].line))
+            .filter(|at| {
+                let before = (at.saturating_sub(8)..*at).rev().take_while(|index| !is_end(index));
+                let after = (at + 2..at + 10).take_while(|index| !is_end(index));
+                before.chain(after).any(is_guessable)
+            })
+            .map(|at| source.tokens[at].line)
+            .collect();
+        let excused = COMPARED_PLAINLY.iter().any(|(path, _)| *path == source.path);
+        if excused && lines.is_empty() {
+            problems
+                .push(format!("{}: compares nothing plainly. Remove it from COMPARED_PLAINLY", source.path));
+        }
+        for line in lines.iter().filter(|_| !excused) {
+            problems.push(format!(
+                "{}:{line}: a signature or a secret is compared with == or !=. Use subtle's ct_eq",
+                source.path
+            ));
+        }
+    }
+    report(&problems);
+}
+
+#[test]
+fn secrets_do_not_show_in_debug_output() {
+    let mut problems = Vec::new();
+    for source in sources("src") {
+        let text = |index: usize| source.text_at(index);
+        let derives = (0..source.tokens.len()).filter(|at| text(*at) == "derive" && text(at + 1) == "(");
+        for at in derives {
+            let close = (at..source.tokens.len()).find(|index| text(*index) == ")").unwrap_or(at);
+            if !(at..close).any(|index| text(index) == "Debug") {
+                continue;
+            }
+            let ends = |index: &usize| ["{", ";", "("].contains(&text(*index)) && text(index - 1) != "pub";
+            let open =
+                (close + 1..source.tokens.len()).filter(|index| text(index - 1) != "derive").find(ends);
+            let Some(open) = open.filter(|open| text(*open) == "{" && *open < close + 24) else { continue };
+            let end = (open..source.tokens.len()).find(|index| text(*index) == "}").unwrap_or(open);
+            for field in (open..end).filter(|index| text(index + 1) == ":") {
+                let name = text(field);
+                let is_secret = ["secret", "password"].iter().any(|word| name.contains(word));
+                let until = (field..end).find(|index| text(*index) == ",").unwrap_or(end);
+                let is_safe =
+                    |index| text(index).contains("Secret") || ["bool", "Key"].contains(&text(index));
+                if is_secret && !(field..until).any(is_safe) {
+                    problems.push(format!(
+                        "{}:{}: {name} would be printed by the derived Debug. Make it a Secret, or write Debug by hand",
+                        source.path, source.tokens[field].line
+                    ));
+                }
             }
         }
     }

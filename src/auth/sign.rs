@@ -2,6 +2,8 @@
 //!
 //! Paths and queries must be percent-encoded already ([`crate::http::percent`]).
 
+use std::fmt;
+
 use super::canonical::{self, Parts};
 use super::chunks::ChunkSigner;
 use super::keys::SigningKey;
@@ -11,12 +13,21 @@ use crate::http::percent::encode;
 use crate::http::{Head, Query, date};
 use crate::io::TimestampMs;
 
-/// Who signs, and for which region.
-#[derive(Clone, Copy, Debug)]
+/// Who signs, and for which region. `Debug` does not print the secret.
+#[derive(Clone, Copy)]
 pub struct Credentials<'a> {
     pub id: &'a str,
     pub secret: &'a str,
     pub region: &'a str,
+}
+
+impl fmt::Debug for Credentials<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Credentials")
+            .field("id", &self.id)
+            .field("region", &self.region)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Signs with Signature Version 4: sets `x-amz-date`, `x-amz-content-sha256` (to `payload`: a SHA-256 in hex,

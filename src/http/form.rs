@@ -3,6 +3,8 @@
 //! Sources: RFC 7578 and RFC 2046, section 5.1; AWS, "POST Object", for the rules that the file comes last and
 //! that all before it is small.
 
+use std::fmt;
+
 use memchr::memmem::Finder;
 
 use crate::base::limits::{FORM_BOUNDARY_BYTES_MAX, FORM_BYTES_MAX, FORM_FIELDS_MAX};
@@ -105,12 +107,18 @@ fn is_boundary(text: &str) -> bool {
     (1..=FORM_BOUNDARY_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_valid) && !text.ends_with(' ')
 }
 
-/// A field of the form.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A field of the form. `Debug` prints its name: its value may be a signature or a customer's key.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Field {
     /// As sent; S3 compares names without regard to case.
     pub name: String,
     pub value: String,
+}
+
+impl fmt::Debug for Field {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Field").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What a form says before its file.

@@ -213,7 +213,7 @@ pub struct SecretOptions {
     secret_stdin: bool,
     /// The secret itself; beware: other users of this machine can see the arguments of commands
     #[arg(long, value_name = "SECRET")]
-    secret: Option<String>,
+    secret: Option<Secret>,
 }
 
 /// One request, and how its answer is shown to a person.
@@ -424,8 +424,8 @@ fn path(segments: &[&str]) -> String {
 }
 
 fn secret_of(options: SecretOptions, environment: Environment<'_>) -> Result<Option<Secret>, String> {
-    if let Some(secret) = options.secret {
-        return Ok(Some(Secret::new(secret)));
+    if options.secret.is_some() {
+        return Ok(options.secret);
     }
     if !options.secret_stdin {
         return Ok(environment("RINGCASK_NEW_SECRET").map(Secret::new));

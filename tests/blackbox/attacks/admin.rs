@@ -143,7 +143,8 @@ fn no_request_makes_the_node_call_an_address() {
     let (inner, visitors) =
         trap("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned());
     let redirect = format!(
-        "HTTP/1.1 307 There\r\nLocation: http://{inner}/latest/meta-data\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 307 There\r\nLocation: http://{inner}/latest/meta-data\r\nContent-Length: 0\r\n\
+         Connection: close\r\n\r\n"
     );
     let (declared, calls) = trap(redirect);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

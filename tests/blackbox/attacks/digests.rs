@@ -20,7 +20,8 @@ fn no_document_takes_effect_that_is_not_the_one_that_was_sent() {
         "<OwnershipControls><Rule><ObjectOwnership>ObjectWriter</ObjectOwnership></Rule></OwnershipControls>";
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*",
         "Resource":"arn:aws:s3:::box/x"}]}"#;
-    let blocks = "<PublicAccessBlockConfiguration><BlockPublicAcls>false</BlockPublicAcls></PublicAccessBlockConfiguration>";
+    let blocks = "<PublicAccessBlockConfiguration><BlockPublicAcls>false</BlockPublicAcls>\
+        </PublicAccessBlockConfiguration>";
     let wrong_hash = "0".repeat(64);
     let wrong_md5 = STANDARD.encode([0; 16]);
     for (method, target, body) in [
