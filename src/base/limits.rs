@@ -419,6 +419,17 @@ pub const EXTENT_TRAILERS_MAX: usize = 2048;
 /// Checkpoints kept of each core: if the newest is damaged, the one before and more log will do.
 pub const CHECKPOINTS_KEPT: usize = 2;
 
+/// Bytes of a log segment's file, and so of a batch: what recovery after a crash reads twice at most. Offline
+/// tools believe no batch that claims more.
+pub const LOG_SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Findings of each severity that a check keeps; it counts the rest. A drive that is gone makes millions, and
+/// nobody reads more than some hundred.
+pub const OFFLINE_FINDINGS_MAX: usize = 1000;
+
+/// Objects that one finding names; it counts the rest.
+pub const OFFLINE_OBJECTS_NAMED_MAX: usize = 100;
+
 /// Newest versions of a key among which a repeated completion looks for what its upload became. Each may cost
 /// a read; a client repeats within seconds, and with fewer a key that is written often would answer that there
 /// is no such upload.

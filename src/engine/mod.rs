@@ -26,6 +26,7 @@ mod locks;
 mod log;
 mod message;
 mod object;
+pub mod offline;
 mod operations;
 mod recovery;
 mod rename;

@@ -1,7 +1,8 @@
 //! The seam under the engine: what it may ask of the world. [`crate::ring`] answers with io_uring,
-//! [`sim`] with a seeded simulation; the engine cannot tell which.
+//! [`sim`] with a seeded simulation; the engine cannot tell which. [`directory`] only reads, for tools.
 
 pub mod buffer;
+pub mod directory;
 pub mod sim;
 
 use std::future::Future;

@@ -58,6 +58,11 @@ impl<'a> Decoder<'a> {
         self.rest.is_empty()
     }
 
+    /// Bytes that are not read yet.
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let (head, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
         self.rest = rest;

@@ -194,21 +194,26 @@ impl ExtentTrailer {
 
     /// Reads the trailer of the extent that is expected there.
     pub fn decode(bytes: &[u8], extent: ExtentId, payload_bytes: u32) -> Result<Self, Malformed> {
+        let trailer = Self::read(bytes)?;
+        let is_it = trailer.extent == extent && trailer.payload_bytes == payload_bytes;
+        if is_it { Ok(trailer) } else { Err(Malformed) }
+    }
+
+    /// Reads the trailer of whichever extent it says it belongs to.
+    pub fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let block: &[u8; BLOCK_BYTES] = bytes.try_into().map_err(|_| Malformed)?;
         let mut from = Decoder::new(block);
-        let magic = from.u32()?;
+        if from.u32()? != EXTENT_MAGIC {
+            return Err(Malformed);
+        }
         let crc = from.u32()?;
-        let found = ExtentId { segment: from.u32()?, block: from.u32()? };
-        let found_bytes = from.u32()?;
+        let extent = ExtentId { segment: from.u32()?, block: from.u32()? };
+        let payload_bytes = from.u32()?;
         let count = from.u32()? as usize;
         let actual =
             crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&block[..4]), &[0; 4]), &block[8..]);
-        let expected_count = (payload_bytes as usize).div_ceil(CHECKSUM_CHUNK_BYTES);
         let fits = EXTENT_TRAILER_HEAD_BYTES + 4 * count <= BLOCK_BYTES;
-        if magic != EXTENT_MAGIC || crc != actual || found != extent || found_bytes != payload_bytes {
-            return Err(Malformed);
-        }
-        if count != expected_count || !fits {
+        if crc != actual || count != (payload_bytes as usize).div_ceil(CHECKSUM_CHUNK_BYTES) || !fits {
             return Err(Malformed);
         }
         let mut from = Decoder::new(&block[EXTENT_TRAILER_HEAD_BYTES..]);

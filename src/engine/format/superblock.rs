@@ -41,6 +41,16 @@ impl Superblock {
         out
     }
 
+    /// The format version of a superblock of any version, if its checksum holds.
+    pub fn version(bytes: &[u8]) -> Option<u32> {
+        let (covered, rest) = bytes.split_at_checked(SUPERBLOCK_BYTES - 4)?;
+        let mut from = Decoder::new(covered);
+        let is_ours = from.bytes(8).ok()? == MAGIC;
+        let version = from.u32().ok()?;
+        let crc = Decoder::new(rest).u32().ok()?;
+        (is_ours && crc32c::crc32c(covered) == crc).then_some(version)
+    }
+
     /// Reads a superblock; the error says what is wrong with it.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         let short = || "it is cut short".to_string();

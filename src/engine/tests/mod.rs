@@ -1,6 +1,7 @@
 //! The engine on the simulated machine: several cores, real engine code, crashes by seed.
 
 mod append;
+mod checks;
 mod crash;
 mod crash_events;
 mod crash_renames;
