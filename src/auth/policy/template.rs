@@ -19,10 +19,14 @@ pub(super) struct Template {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
-    Text(String),
-    One,
-    Many,
-    Variable { key: ConditionKey, default: Option<String> },
+    /// Text in which `*` and `?` are wildcards.
+    Pattern(String),
+    /// Text without wildcards, whatever it holds.
+    Literal(&'static str),
+    Variable {
+        key: ConditionKey,
+        default: Option<String>,
+    },
 }
 
 impl Template {
@@ -33,33 +37,32 @@ impl Template {
         if version == Version::V2012 {
             while let Some((before, after)) = rest.split_once("${") {
                 let Some((variable, after)) = after.split_once('}') else { return Err(rest.to_owned()) };
-                segments.extend(plain(before));
+                segments.extend(pattern(before));
                 segments.push(variable_parse(variable).ok_or_else(|| format!("${{{variable}}}"))?);
                 rest = after;
             }
         }
-        segments.extend(plain(rest));
+        segments.extend(pattern(rest));
         Ok(Self::of(segments))
     }
 
     fn of(segments: Vec<Segment>) -> Self {
         let is_fixed = !segments.iter().any(|segment| matches!(segment, Segment::Variable { .. }));
-        let fixed = is_fixed.then(|| Glob::of(segments.iter().map(|segment| segment.token(&[]))));
+        let fixed = is_fixed.then(|| Glob::of(tokens(&segments, |_| Token::Many)));
         Self { segments, fixed }
     }
 
     /// What follows `prefix`, if it begins with that text.
     pub(super) fn after(&self, prefix: &str) -> Option<Self> {
         let (first, rest) = self.segments.split_first()?;
-        let Segment::Text(text) = first else { return None };
-        let text = text.strip_prefix(prefix)?;
-        let first = (!text.is_empty()).then(|| Segment::Text(text.to_owned()));
+        let Segment::Pattern(text) = first else { return None };
+        let first = pattern(text.strip_prefix(prefix)?);
         Some(Self::of(first.into_iter().chain(rest.iter().cloned()).collect()))
     }
 
     /// Whether `text` fits for some values of the variables.
     pub(super) fn may_match(&self, text: &str) -> bool {
-        self.widest().matches(text)
+        Glob::of(self.widest()).matches(text)
     }
 
     /// Whether a text that begins with `prefix`, and is longer, fits for some values of the variables.
@@ -67,45 +70,36 @@ impl Template {
         // The prefix is used up character by character by what may stand at the beginning; a `*` takes the
         // rest of it, and whatever follows in the pattern can follow in the text.
         let mut wanted = prefix.chars();
-        for segment in &self.segments {
-            let fits = match segment {
-                Segment::Many | Segment::Variable { .. } => return true,
-                Segment::One => wanted.next().is_some(),
-                Segment::Text(text) => {
-                    text.chars().all(|found| wanted.next().is_none_or(|wanted| wanted == found))
+        let mut has_more = false;
+        for token in self.widest() {
+            match token {
+                Token::Many => return true,
+                Token::One => has_more |= wanted.next().is_none(),
+                Token::Text(text) => {
+                    for found in text.chars() {
+                        match wanted.next() {
+                            Some(wanted) if wanted != found => return false,
+                            Some(_) => {}
+                            None => has_more = true,
+                        }
+                    }
                 }
-            };
-            if wanted.as_str().is_empty() && fits && self.is_longer_than(prefix) {
-                return true;
             }
-            if !fits {
-                return false;
+            if has_more {
+                return true;
             }
         }
         false
     }
 
-    fn is_longer_than(&self, prefix: &str) -> bool {
-        let characters = |segment: &Segment| match segment {
-            Segment::Text(text) => text.chars().count(),
-            Segment::One => 1,
-            Segment::Many | Segment::Variable { .. } => usize::MAX,
-        };
-        let total = self.segments.iter().map(characters).fold(0, usize::saturating_add);
-        total > prefix.chars().count()
-    }
-
-    /// The pattern with `*` for every variable.
-    fn widest(&self) -> Glob {
-        Glob::of(self.segments.iter().map(|segment| match segment {
-            Segment::Variable { .. } => Token::Many,
-            segment => segment.token(&[]),
-        }))
+    /// The tokens, with `*` for every variable.
+    fn widest(&self) -> impl Iterator<Item = Token<'_>> {
+        tokens(&self.segments, |_| Token::Many)
     }
 
     /// Whether it has neither wildcards nor variables.
     pub(super) fn is_literal(&self) -> bool {
-        self.segments.iter().all(|segment| matches!(segment, Segment::Text(_)))
+        self.widest().all(|token| matches!(token, Token::Text(_)))
     }
 
     pub(super) fn has_variables(&self) -> bool {
@@ -118,14 +112,7 @@ impl Template {
             return Ok(Some(Cow::Borrowed(fixed)));
         }
         let Some(values) = self.values(attempt)? else { return Ok(None) };
-        let mut rest = values.as_slice();
-        let tokens = self.segments.iter().map(|segment| {
-            let token = segment.token(rest);
-            if matches!(segment, Segment::Variable { .. }) {
-                rest = &rest[1..];
-            }
-            token
-        });
+        let tokens = tokens(&self.segments, |variable| Token::Text(&values[variable]));
         Ok(Some(Cow::Owned(Glob::of(tokens))))
     }
 
@@ -136,9 +123,8 @@ impl Template {
         let mut text = String::new();
         for segment in &self.segments {
             text.push_str(match segment {
-                Segment::Text(text) => text,
-                Segment::One => "?",
-                Segment::Many => "*",
+                Segment::Pattern(text) => text,
+                Segment::Literal(text) => text,
                 Segment::Variable { .. } => values.next().map_or("", String::as_str),
             });
         }
@@ -164,7 +150,7 @@ impl Template {
     pub(super) fn split(&self, count: usize) -> Vec<Self> {
         let mut parts = vec![Vec::new()];
         for segment in &self.segments {
-            let Segment::Text(text) = segment else {
+            let Segment::Pattern(text) = segment else {
                 parts.last_mut().expect("one part at least").push(segment.clone());
                 continue;
             };
@@ -172,39 +158,41 @@ impl Template {
                 if index > 0 {
                     parts.push(Vec::new());
                 }
-                if !piece.is_empty() {
-                    parts.last_mut().expect("one part at least").push(Segment::Text(piece.to_owned()));
-                }
+                parts.last_mut().expect("one part at least").extend(pattern(piece));
             }
         }
         parts.into_iter().map(Self::of).collect()
     }
 }
 
-impl Segment {
-    /// Its token; that of a variable is the first of `values`.
-    fn token<'a>(&'a self, values: &'a [String]) -> Token<'a> {
-        match self {
-            Self::Text(text) => Token::Text(text),
-            Self::One => Token::One,
-            Self::Many => Token::Many,
-            Self::Variable { .. } => Token::Text(values.first().map_or("", String::as_str)),
-        }
-    }
+/// The tokens of a row of segments; `value` gives those of its variables, which are numbered from 0.
+fn tokens<'a>(
+    segments: &'a [Segment],
+    value: impl Fn(usize) -> Token<'a> + 'a,
+) -> impl Iterator<Item = Token<'a>> {
+    let mut variables = 0;
+    segments.iter().flat_map(move |segment| {
+        let (pattern, token) = match segment {
+            Segment::Pattern(text) => (text.as_str(), None),
+            Segment::Literal(text) => ("", Some(Token::Text(text))),
+            Segment::Variable { .. } => {
+                variables += 1;
+                ("", Some(value(variables - 1)))
+            }
+        };
+        glob::tokens(pattern).chain(token)
+    })
 }
 
-fn plain(text: &str) -> impl Iterator<Item = Segment> {
-    glob::tokens(text).map(|token| match token {
-        Token::Text(text) => Segment::Text(text.to_owned()),
-        Token::One => Segment::One,
-        Token::Many => Segment::Many,
-    })
+/// A segment of a text that has something.
+fn pattern(text: &str) -> Option<Segment> {
+    (!text.is_empty()).then(|| Segment::Pattern(text.to_owned()))
 }
 
 /// Reads what stands between `${` and `}`.
 fn variable_parse(text: &str) -> Option<Segment> {
-    if matches!(text, "*" | "?" | "$") {
-        return Some(Segment::Text(text.to_owned()));
+    if let Some(character) = ["*", "?", "$"].into_iter().find(|character| *character == text) {
+        return Some(Segment::Literal(character));
     }
     let (name, default) = match text.split_once(',') {
         None => (text, None),
