@@ -4,7 +4,7 @@
 //! "HTTP cors protocol".
 
 use super::document::{Document, Fields, malformed};
-use crate::base::limits::{CORS_RULES_MAX, SETTING_ID_CHARACTERS_MAX};
+use crate::base::limits::{CORS_RULES_MAX, HEADERS_MAX, SETTING_ID_CHARACTERS_MAX};
 use crate::http::Response;
 use crate::s3::error::S3Error;
 use crate::s3::xml::{Element, XmlWriter};
@@ -48,15 +48,16 @@ pub struct CorsGrant<'a> {
 }
 
 impl Cors {
-    /// The first rule that fits a request in all its respects.
+    /// The first rule that fits a request in all its respects. None fits one that announces more headers than
+    /// a request may have: everybody can ask, and each name costs a look at each pattern.
     pub fn grant<'a>(&'a self, request: CorsRequest<'a>) -> Option<CorsGrant<'a>> {
+        if names(request.headers).count() > HEADERS_MAX {
+            return None;
+        }
         self.rules.iter().find_map(|rule| {
             let origin = rule.origins.iter().find(|pattern| matches(pattern, request.origin))?;
-            let is_allowed = |name: &str| {
-                rule.headers_allowed
-                    .iter()
-                    .any(|pattern| matches(&pattern.to_ascii_lowercase(), &name.to_ascii_lowercase()))
-            };
+            let is_allowed =
+                |name: &str| rule.headers_allowed.iter().any(|pattern| matches_ignoring_case(pattern, name));
             let fits = rule.methods.contains(&request.method) && names(request.headers).all(is_allowed);
             fits.then_some(CorsGrant { rule, request, is_for_all: origin == "*" })
         })
@@ -103,6 +104,19 @@ fn matches(pattern: &str, text: &str) -> bool {
         None => pattern == text,
         Some((start, end)) => {
             text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
+        }
+    }
+}
+
+/// [`matches`] for names of headers, which have no case.
+fn matches_ignoring_case(pattern: &str, text: &str) -> bool {
+    let text = text.as_bytes();
+    match pattern.split_once('*') {
+        None => pattern.as_bytes().eq_ignore_ascii_case(text),
+        Some((start, end)) => {
+            text.len() >= start.len() + end.len()
+                && text[..start.len()].eq_ignore_ascii_case(start.as_bytes())
+                && text[text.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes())
         }
     }
 }
@@ -262,6 +276,19 @@ mod tests {
             "Access-Control-Allow-Origin: start-end\r\nAccess-Control-Allow-Methods: GET, HEAD\r\n\
              Access-Control-Max-Age: 30\r\nAccess-Control-Allow-Credentials: true\r\n"
         );
+    }
+
+    #[test]
+    fn names_of_headers_fit_in_any_case_and_as_many_as_a_request_may_have() {
+        let headers = "<AllowedHeader>X-*-Meta</AllowedHeader><AllowedHeader>ETag</AllowedHeader>";
+        let cors: Cors = read(&rule(&["*"], &["GET"], headers)).unwrap();
+        let allowed = |headers: &str| cors.grant(ask("https://a", "GET", Some(headers))).is_some();
+        assert!(allowed("x-amz-META, etag,") && allowed("x--meta") && allowed(""));
+        assert!(
+            !allowed("x-meta") && !allowed("etags") && !allowed("\u{e9}-meta") && !allowed("x-amz-meta, a")
+        );
+        assert!(allowed(&"etag,".repeat(HEADERS_MAX)));
+        assert!(!allowed(&"etag,".repeat(HEADERS_MAX + 1)));
     }
 
     #[test]

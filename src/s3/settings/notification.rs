@@ -160,8 +160,15 @@ impl NotificationRule {
         if arn.split(':').count() < 6 || !arn.starts_with("arn:") {
             return Err(S3Error::invalid_argument("The ARN is not well formed", target, arn));
         }
-        let events: Vec<_> = fields.texts("Event")?;
-        let events: Vec<_> = events.iter().map(|event| known(event)).collect::<Result<_, _>>()?;
+        let mut events = Vec::new();
+        for event in fields.all("Event") {
+            let event = known(text(event)?)?;
+            // Named twice, it is heard of once. So there are never more than there are names, of which every
+            // configuration is compared with every other's.
+            if !events.contains(&event) {
+                events.push(event);
+            }
+        }
         if events.is_empty() {
             return Err(malformed());
         }
@@ -376,6 +383,17 @@ mod tests {
         ] {
             assert!(read::<Notification>(&inside).is_ok(), "{inside}");
         }
+    }
+
+    #[test]
+    fn an_event_that_is_named_again_and_again_is_heard_of_once() {
+        // Two configurations of forty thousand events each once took a core ten seconds to compare.
+        let many = |event| vec![event; 40_000];
+        let put = queue("a", &many("s3:ObjectCreated:Put"), &[]);
+        let notification: Notification =
+            read(&(put + &queue("b", &many("s3:ObjectRemoved:Delete"), &[]))).unwrap();
+        assert_fixed_point(&notification);
+        assert!(notification.render().len() < 1000);
     }
 
     #[test]
