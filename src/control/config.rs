@@ -255,7 +255,8 @@ impl Layer {
         Self::from_toml(&text).map_err(|error| format!("{shown}: {error}"))
     }
 
-    fn from_toml(text: &str) -> Result<Self, String> {
+    /// Reads the text of a configuration file.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
         let located = |error: &toml::de::Error| {
             let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
             let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();

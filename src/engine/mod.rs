@@ -70,6 +70,14 @@ pub use shared::Shared;
 pub use types::*;
 pub use version::*;
 
+/// The reader of whole checkpoints, for the fuzz targets of `tests/fuzz/`: those give it files of any bytes, which
+/// no public way does.
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use super::checkpoint::load as load_checkpoint;
+    pub use super::log::LogPosition;
+}
+
 /// Name of the file that marks a drive's directory as ours; a directory without it must be empty.
 pub const SUPERBLOCK_NAME: &str = "ringcask.superblock";
 

@@ -395,8 +395,8 @@ impl<H: Host> S3Service<H> {
         format!("{id:016X}")
     }
 
-    /// Answers a request whatever becomes of it.
-    pub(super) async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: IpAddr) -> Response {
+    /// Answers a request whatever becomes of it. For those without a connection: tests and fuzz targets.
+    pub async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: IpAddr) -> Response {
         let request_id = self.request_id();
         let is_head = head.method == "HEAD";
         let path = head.path.clone();
