@@ -144,7 +144,8 @@ impl<H: Host> Engine<H> {
         let mut id = [0; 8];
         self.host().random(&mut id);
         let id = u64::from_le_bytes(id).max(1);
-        self.put_bucket(Bucket { id, name, created: self.host().now(), versioning, settings }).await
+        let bucket = Bucket { id, name, created: self.host().now(), versioning, settings };
+        self.put_bucket(bucket, Urgency::Normal).await
     }
 
     async fn serve_bucket_set(&self, name: &str, change: BucketChange) -> Result<Answer, EngineError> {
@@ -152,17 +153,21 @@ impl<H: Host> Engine<H> {
         let _lock = self.inner.locks.acquire(TABLE_LOCK).await;
         let current = self.bucket(name).ok_or(EngineError::NoSuchBucket)?;
         let changed = changed(&current, change)?;
-        if changed == *current { Ok(Answer::Bucket(changed)) } else { self.put_bucket(changed).await }
+        if changed == *current {
+            return Ok(Answer::Bucket(changed));
+        }
+        // Settings are how room is made, and they are few: a rule that deletes is taken on a full drive.
+        self.put_bucket(changed, Urgency::Hiding).await
     }
 
     /// Makes a bucket durable and has every core use it, under the lock of the table.
-    async fn put_bucket(&self, bucket: Bucket) -> Result<Answer, EngineError> {
+    async fn put_bucket(&self, bucket: Bucket, urgency: Urgency) -> Result<Answer, EngineError> {
         let settings_bytes: usize =
             bucket.settings.iter().map(|(name, value)| name.len() + value.len()).sum();
         if settings_bytes > BUCKET_SETTINGS_BYTES_MAX {
             return Err(EngineError::LimitExceeded("1 MiB of settings of a bucket"));
         }
-        self.inner.log.append(Record::BucketPut(bucket.clone()), Urgency::Normal).await?;
+        self.inner.log.append(Record::BucketPut(bucket.clone()), urgency).await?;
         self.everywhere(|| Request::BucketApply { bucket: bucket.clone() }).await?;
         Ok(Answer::Bucket(bucket))
     }

@@ -424,9 +424,9 @@ fn fit_to_drive<D: Disk>(mut options: Options, disk: &D) -> Options {
 }
 
 /// What `cores` that share a drive keep free on it to make room with: each may need a segment to move records
-/// to, the one after it, and a checkpoint.
+/// to, the one after it, and a checkpoint; and one that delete markers fill before deletions are refused.
 fn reserve_of<D: Disk>(options: &Options, disk: &D, cores: usize) -> u64 {
-    let wanted = 3 * options.log_segment_bytes * cores as u64;
+    let wanted = 4 * options.log_segment_bytes * cores as u64;
     disk.space().map_or(wanted, |space| wanted.min(space.bytes_total / 8))
 }
 

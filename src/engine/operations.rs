@@ -20,7 +20,7 @@ type KeyDeletions = Vec<(Vec<u8>, Deletion)>;
 /// How often, and how far apart, a deletion is tried again that found no room in the log: some rounds of
 /// background work, which cleans.
 const ROOM_ATTEMPTS_MAX: usize = 25;
-const ROOM_PAUSE: Duration = std::time::Duration::from_millis(200);
+pub(super) const ROOM_PAUSE: Duration = std::time::Duration::from_millis(200);
 
 impl<H: Host> Engine<H> {
     /// A bucket, from this core's cache.

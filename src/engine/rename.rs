@@ -16,6 +16,7 @@ use super::format::record::{ObjectPut, Record};
 use super::index::Entry;
 use super::log::Urgency;
 use super::message::{Answer, Looked, Request};
+use super::operations::ROOM_PAUSE;
 use super::types::{BucketId, Committed, Condition, EngineError};
 use super::version::{VersionId, Versioning};
 use super::{Engine, Object, hash_of, unexpected};
@@ -243,5 +244,15 @@ impl<H: Host> Engine<H> {
             self.ask(self.me(), Request::RenameDone { id }).await?;
         }
         Ok(())
+    }
+
+    /// The same, as soon as the drives have room for it.
+    pub(super) fn settle_renames_later(&self) {
+        let engine = self.clone();
+        self.host().spawn(async move {
+            while !engine.inner.stopping.get() && engine.settle_renames().await == Err(EngineError::Full) {
+                engine.host().sleep(ROOM_PAUSE).await;
+            }
+        });
     }
 }

@@ -360,7 +360,7 @@ impl<H: Host> Engine<H> {
         let version = Some(marker.version());
         let told = Told { bucket, key, change: EventChange::MarkerCreated, version };
         let record = Record::DeleteMarkerPut(marker);
-        self.append_telling(record, told, deletion.events.clone(), Urgency::Normal).await?;
+        self.append_telling(record, told, deletion.events.clone(), Urgency::Hiding).await?;
         Ok(Deleted { existed, version, is_delete_marker: true })
     }
 

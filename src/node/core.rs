@@ -22,7 +22,7 @@ use crate::control::delivery::{Mailbox, Webhooks};
 use crate::control::health::Health;
 use crate::control::identities::LiveIdentities;
 use crate::crypt::MasterKey;
-use crate::engine::{self, Engine, Message, Reply};
+use crate::engine::{self, Engine, EngineError, Message, Reply};
 use crate::io::Host;
 use crate::net::{self, Connections};
 use crate::ring::RingHost;
@@ -135,7 +135,15 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
     core.settle(delivery).await;
     done(Ok(()));
     core.reach(Phase::Closing).await;
-    done(core.engine.shutdown().await.map_err(|error| format!("cannot write the checkpoint: {error}")));
+    done(match core.engine.shutdown().await {
+        Err(EngineError::Full) => {
+            tracing::warn!(
+                "core {number}: the drive has no room for a checkpoint; the next start reads the log"
+            );
+            Ok(())
+        }
+        ended => ended.map_err(|error| format!("cannot write the checkpoint: {error}")),
+    });
     core.reach(Phase::Closed).await;
     core.exchange.close();
     std::future::pending().await

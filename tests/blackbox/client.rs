@@ -76,6 +76,10 @@ impl Client {
         Self { address, connection: None, credentials }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The open connection, opened if need be.
     pub fn connection(&mut self) -> io::Result<&mut Connection> {
         if self.connection.is_none() {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Options {
     pub cores: usize,
-    /// Folders given with `--data`.
+    /// Folders given with `--data`, made beside each other.
     pub drives: usize,
+    /// Folders given with `--data` instead of those.
+    pub folders: Vec<PathBuf>,
     /// Further arguments.
     pub arguments: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cores: 2, drives: 1, arguments: Vec::new() }
+        Self { cores: 2, drives: 1, folders: Vec::new(), arguments: Vec::new() }
     }
 }
 
@@ -68,7 +70,7 @@ impl Node {
 
     fn command(&self) -> Command {
         let mut command = Command::new(binary());
-        for drive in 0..self.options.drives {
+        for drive in 0..self.drives() {
             command.arg("--data").arg(self.data(drive));
         }
         command
@@ -81,9 +83,16 @@ impl Node {
         command
     }
 
+    fn drives(&self) -> usize {
+        if self.options.folders.is_empty() { self.options.drives } else { self.options.folders.len() }
+    }
+
     /// Folder of a drive.
     pub fn data(&self, drive: usize) -> PathBuf {
-        self.folder.path().join(format!("data{drive}"))
+        match self.options.folders.get(drive) {
+            Some(folder) => folder.clone(),
+            None => self.folder.path().join(format!("data{drive}")),
+        }
     }
 
     /// A folder beside the node's data, for clients.
@@ -126,11 +135,27 @@ impl Node {
         process.wait().unwrap();
     }
 
+    /// SIGTERM, and SIGKILL so much later: while the node ends, or after.
+    pub fn kill_while_ending(&mut self, after: Duration) {
+        self.ask_to_end();
+        std::thread::sleep(after);
+        self.kill();
+    }
+
+    fn ask_to_end(&self) {
+        let id = rustix::process::Pid::from_child(self.process.as_ref().expect("the node runs"));
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
     /// SIGTERM, and the exit status.
     pub fn terminate(&mut self) -> ExitStatus {
+        self.ask_to_end();
+        self.wait()
+    }
+
+    /// Waits until the node has ended.
+    fn wait(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("the node runs");
-        let id = rustix::process::Pid::from_child(&process);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = process.try_wait().unwrap() {
@@ -139,7 +164,7 @@ impl Node {
             if Instant::now() > deadline {
                 process.kill().unwrap();
                 process.wait().unwrap();
-                panic!("the node did not end within {PATIENCE:?} of SIGTERM\n{}", self.log());
+                panic!("the node did not end within {PATIENCE:?}\n{}", self.log());
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -150,6 +175,27 @@ impl Node {
         assert!(self.process.is_none(), "the node still runs");
         self.options.cores = cores;
         self.launch();
+    }
+
+    /// Starts a stopped node and kills it so much later: while it recovers, or after.
+    pub fn kill_while_starting(&mut self, cores: usize, after: Duration) {
+        assert!(self.process.is_none(), "the node still runs");
+        self.options.cores = cores;
+        self.spawn();
+        std::thread::sleep(after);
+        self.kill();
+    }
+
+    /// Starts a stopped node that must refuse to start; what it says.
+    pub fn refuse(&mut self, cores: usize) -> String {
+        assert!(self.process.is_none(), "the node still runs");
+        self.options.cores = cores;
+        let said = self.log_whole().len();
+        self.spawn();
+        let status = self.wait();
+        let text = self.log_whole().split_off(said);
+        assert!(!status.success(), "it did not refuse to start:\n{text}");
+        text
     }
 
     /// The end of what the node wrote to stderr.
@@ -168,11 +214,16 @@ impl Node {
         self.folder.path().join("stderr")
     }
 
-    fn launch(&mut self) {
+    fn spawn(&mut self) -> ChildStdout {
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut process = self.command().stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdout = process.stdout.take().unwrap();
         self.process = Some(process);
+        stdout
+    }
+
+    fn launch(&mut self) {
+        let stdout = self.spawn();
         let (sender, receiver) = mpsc::channel();
         // Reads on to the end, so that the node never waits for a full pipe.
         std::thread::spawn(move || {

@@ -68,6 +68,8 @@ pub struct LogSegment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Urgency {
     Normal,
+    /// Delete markers and settings of buckets: rules make room with them, but first they take some.
+    Hiding,
     /// Deletions: they go on when the drive is full.
     Reclaiming,
     /// What a durable change already owes: it cannot be refused.
@@ -174,7 +176,9 @@ impl<H: Host> Log<H> {
         Self { inner: Rc::new(inner) }
     }
 
-    /// Begins a new segment after the batch that recovery found last, and starts the flush loop.
+    /// Begins a new segment after the batch that recovery found last, and starts the flush loop. If the drive
+    /// has no room for one, the log begins it when it is needed and there is room: until then it takes nothing,
+    /// and everything can be read.
     pub async fn start(
         &self,
         last: LogPosition,
@@ -182,8 +186,12 @@ impl<H: Host> Log<H> {
     ) -> Result<(), EngineError> {
         *self.inner.segments.borrow_mut() = segments;
         self.inner.position.set(last);
-        self.inner.prepare().await?;
-        self.inner.roll().await?;
+        match self.inner.roll().await {
+            Err(EngineError::Full) => {
+                tracing::warn!("the drive has no room for a log segment: this core takes no changes yet");
+            }
+            result => result?,
+        }
         let log = self.clone();
         self.inner.host.spawn(async move { log.run().await });
         Ok(())
@@ -312,10 +320,12 @@ impl<H: Host> Inner<H> {
     /// Refuses a record that must not use the last room, and any record after a failure.
     fn check_room(&self, urgency: Urgency) -> Result<(), EngineError> {
         health::check(self.failure())?;
+        // Each is stopped so early that the next still finds room after every core has made one more segment.
         // Cleaning comes last: with what deletions leave it, it can always move a segment and remove it.
         let kept_free = match urgency {
             Urgency::Normal => self.reserve_bytes,
-            Urgency::Reclaiming => self.reserve_bytes / 2,
+            Urgency::Hiding => self.reserve_bytes / 8 * 5,
+            Urgency::Reclaiming => self.reserve_bytes / 8 * 3,
             Urgency::Settling | Urgency::Relocating => return Ok(()),
         };
         if self.scarce.get() && self.look_for_room() < kept_free { Err(EngineError::Full) } else { Ok(()) }
@@ -354,7 +364,7 @@ impl<H: Host> Inner<H> {
             // all the others may wait for this very log.
             kept => (Buffer::heap(padded), kept),
         };
-        if u64::from(self.position.get().offset) + padded as u64 > log_end(self.segment_bytes)
+        if self.is_roll_due(padded)
             && let Err(error) = self.roll().await
         {
             self.note_segment_failure(Some(&error));
@@ -373,6 +383,12 @@ impl<H: Host> Inner<H> {
         kept.unwrap_or(buffer)
     }
 
+    /// Whether a batch needs another segment: it does not fit this one, or a full drive left none.
+    fn is_roll_due(&self, padded: usize) -> bool {
+        let end = u64::from(self.position.get().offset) + padded as u64;
+        self.current.borrow().is_none() || end > log_end(self.segment_bytes)
+    }
+
     /// Lays the batch out in the buffer.
     fn fill(&self, mut buffer: Buffer, batch: &[Pending], bytes: usize) -> (Buffer, Vec<Location>) {
         let position = self.position.get();
@@ -381,7 +397,7 @@ impl<H: Host> Inner<H> {
         records().for_each(|encoded| digest.add(&encoded.header));
         let header = BatchHeader {
             segment: position.segment,
-            nonce: self.current.borrow().as_ref().expect("start opened a segment").nonce,
+            nonce: self.current.borrow().as_ref().expect("a batch is laid out for one").nonce,
             sequence: position.sequence,
             previous_segment: position.previous_segment,
             previous_offset: position.previous_offset,
@@ -410,7 +426,7 @@ impl<H: Host> Inner<H> {
     }
 
     async fn write(&self, buffer: Buffer, padded: usize) -> (std::io::Result<()>, Buffer) {
-        let file = self.current.borrow().as_ref().expect("start opened a segment").file.clone();
+        let file = self.current.borrow().as_ref().expect("a batch is laid out for one").file.clone();
         let offset = u64::from(self.position.get().offset);
         self.disk.write(&file, offset, buffer, 0..padded, Durability::Durable).await
     }

@@ -92,7 +92,11 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     inner.log.start(position, own).await?;
     inner.recovered.set(true);
     inner.recovered_signal.raise();
-    engine.settle_renames().await?;
+    match engine.settle_renames().await {
+        // It can be read meanwhile, under both keys.
+        Err(EngineError::Full) => engine.settle_renames_later(),
+        settled => settled?,
+    }
     gc::start(engine, own_data(&inventory, me, cores));
     Ok(())
 }

@@ -122,18 +122,38 @@ async fn read_one<D: Disk>(disk: &D, name: &str) -> Result<Result<Superblock, Op
     })
 }
 
-/// Writes both files. Each is replaced as a whole, one after the other, so that one is whole at any time.
+/// Writes both files, one after the other, so that one is whole at any time.
 async fn write<D: Disk>(disk: &D, superblock: &Superblock) -> Result<(), OpenError> {
     for name in SUPERBLOCK_NAMES {
-        let draft = format!("{name}.draft");
-        let _ = disk.remove(&draft).await;
-        let file = disk.open(&draft, OpenMode::Create).await?;
-        let mut buffer = Buffer::heap(BLOCK_BYTES);
-        buffer.append(&superblock.encode());
-        disk.write(&file, 0, buffer, 0..BLOCK_BYTES, Durability::Durable).await.0?;
-        disk.sync(&file).await?;
-        disk.rename(&draft, name).await?;
-        disk.sync_directory().await?;
+        match replace(disk, name, superblock).await {
+            // Not a block is free: the block that the file has is written over. What is read of it lies in one
+            // sector, which no drive writes by halves, and there is the other copy.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                write_over(disk, name, superblock).await?;
+            }
+            result => result?,
+        }
     }
     Ok(())
+}
+
+/// Replaces a file as a whole.
+async fn replace<D: Disk>(disk: &D, name: &str, superblock: &Superblock) -> std::io::Result<()> {
+    let draft = format!("{name}.draft");
+    let _ = disk.remove(&draft).await;
+    let file = disk.open(&draft, OpenMode::Create).await?;
+    let mut buffer = Buffer::heap(BLOCK_BYTES);
+    buffer.append(&superblock.encode());
+    disk.write(&file, 0, buffer, 0..BLOCK_BYTES, Durability::Durable).await.0?;
+    disk.sync(&file).await?;
+    disk.rename(&draft, name).await?;
+    disk.sync_directory().await
+}
+
+async fn write_over<D: Disk>(disk: &D, name: &str, superblock: &Superblock) -> std::io::Result<()> {
+    let file = disk.open(name, OpenMode::Write).await?;
+    let mut buffer = Buffer::heap(BLOCK_BYTES);
+    buffer.append(&superblock.encode());
+    disk.write(&file, 0, buffer, 0..BLOCK_BYTES, Durability::Durable).await.0?;
+    disk.sync(&file).await
 }

@@ -264,6 +264,44 @@ fn a_full_drive_takes_deletions_restarts_and_takes_objects_again() {
 }
 
 #[test]
+fn a_node_starts_without_a_free_block_and_takes_changes_once_there_is_room() {
+    for (cores, cores_then) in [(1, 1), (2, 2), (2, 3)] {
+        let simulation = Simulation::new(3);
+        let id = simulation.block_on(async {
+            let node = Node::start(&simulation, cores, 1).await.unwrap();
+            let id = bucket(&node).await;
+            for number in 0..20u64 {
+                put(node.core(0), id, &number.to_le_bytes(), &content(number, 90_000)).await.unwrap();
+            }
+            id
+        });
+        simulation.crash();
+        // Another program has taken all the room.
+        simulation.set_faults(Faults { capacity_bytes: 1, ..Faults::default() });
+        simulation.block_on(async {
+            let node = Node::start(&simulation, cores_then, 1).await;
+            let node = node.unwrap_or_else(|error| panic!("{cores_then} cores: {error}"));
+            for number in 0..20u64 {
+                let found = get(node.core(0), id, &number.to_le_bytes()).await.unwrap();
+                assert!(found.is_some_and(|found| found == content(number, 90_000)));
+                let refused = put(node.core(0), id, &number.to_le_bytes(), b"new").await;
+                assert_eq!(refused.err(), Some(EngineError::Full));
+            }
+            simulation.set_faults(Faults::default());
+            for number in 0..20u64 {
+                put(node.core(0), id, &number.to_le_bytes(), b"new").await.unwrap();
+            }
+            node.shutdown().await;
+            let node = Node::start(&simulation, cores, 1).await.unwrap();
+            for number in 0..20u64 {
+                let found = get(node.core(0), id, &number.to_le_bytes()).await.unwrap();
+                assert_eq!(found.as_deref(), Some(&b"new"[..]));
+            }
+        });
+    }
+}
+
+#[test]
 fn a_payload_that_does_not_fit_leaves_the_open_segment_to_smaller_ones() {
     run(1, |simulation| async move {
         simulation.set_faults(Faults { capacity_bytes: 40 << 20, ..Faults::default() });
