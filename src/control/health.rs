@@ -128,9 +128,9 @@ impl<H: Host> Health<H> {
     fn failing_cores(&self) -> Vec<Value> {
         let shared = self.engine.shared();
         let of_core = |core: usize| {
-            let failed = shared.failed_parts(core);
-            let failed: Vec<_> = failed.iter().map(FailedPart::to_string).collect();
             let drive = self.engine.drive_of(core);
+            let failed = shared.failed_parts(core, drive);
+            let failed: Vec<_> = failed.iter().map(FailedPart::to_string).collect();
             (!failed.is_empty()).then(|| json!({ "core": core, "drive": drive, "failed": failed }))
         };
         (0..shared.cores).filter_map(of_core).collect()

@@ -24,7 +24,7 @@ pub enum Part {
     Log,
     /// Its data segments: large objects cannot be received on its connections.
     Payload,
-    /// Names of files: no segment can be made any more, on any core.
+    /// Names of files of its drive: no segment can be made there any more.
     Names,
     /// No next log segment could be made. It is tried again with each change.
     Segment,
@@ -73,13 +73,13 @@ pub struct CoreHealth {
 }
 
 impl Shared {
-    /// The parts of a core that take no changes; none if it takes them all. From any thread.
-    pub fn failed_parts(&self, core: usize) -> Vec<Part> {
+    /// The parts of a core on `drive` that take no changes; none if it takes them all. From any thread.
+    pub fn failed_parts(&self, core: usize, drive: usize) -> Vec<Part> {
         let of_core = &self.failures[core];
         let failed = [
             (Part::Log, of_core.log.get().is_some()),
             (Part::Payload, of_core.payload.get().is_some()),
-            (Part::Names, self.names_failure().is_some()),
+            (Part::Names, self.names_failure(drive).is_some()),
             (Part::Segment, of_core.segment.load(Ordering::Relaxed)),
         ];
         failed.into_iter().filter(|(_, is_failed)| *is_failed).map(|(part, _)| part).collect()
@@ -127,7 +127,7 @@ impl<H: Host> Engine<H> {
         let found = [
             (Part::Log, failures.log.get().cloned()),
             (Part::Payload, failures.payload.get().cloned()),
-            (Part::Names, inner.shared.names_failure().map(str::to_owned)),
+            (Part::Names, inner.shared.names_failure(inner.drive).map(str::to_owned)),
             (Part::Segment, inner.log.segment_failure()),
         ];
         CoreHealth {

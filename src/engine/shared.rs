@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::health::Failures;
+use crate::base::limits::DATA_DIRECTORIES_MAX;
 use crate::io::Disk;
 
 /// State that all cores of a node share.
@@ -26,8 +27,8 @@ pub struct Shared {
     pub checkpoints_missing: AtomicU32,
     /// Log segments of earlier generations that still exist.
     pub old_segments: AtomicU32,
-    /// Making names durable failed once: see [`Shared::sync_directory`].
-    names_failure: OnceLock<String>,
+    /// Why making names durable failed, by drive: see [`Shared::sync_directory`].
+    names_failures: Box<[OnceLock<String>]>,
     /// By core.
     pub(super) failures: Box<[Failures]>,
 }
@@ -48,30 +49,31 @@ impl Shared {
             reading: (0..cores).map(|_| Padded(AtomicU64::new(u64::MAX))).collect(),
             checkpoints_missing: AtomicU32::new(cores as u32),
             old_segments: AtomicU32::new(0),
-            names_failure: OnceLock::new(),
+            names_failures: (0..DATA_DIRECTORIES_MAX).map(|_| OnceLock::new()).collect(),
             failures: (0..cores).map(|_| Failures::default()).collect(),
         }
     }
 
-    /// Makes the names of a drive durable. After a failure, on any core, what another sync calls durable may
-    /// be lost names: so none is believed any more, and no segment or checkpoint is made, until the next
-    /// start.
+    /// Makes the names of a drive durable. After a failure, on any core, what another sync of that drive calls
+    /// durable may be lost names: so none is believed any more, and no segment or checkpoint is made there,
+    /// until the next start.
     pub async fn sync_directory<D: Disk>(&self, disk: &D) -> std::io::Result<()> {
         let result = disk.sync_directory().await;
         if let Err(error) = &result {
-            tracing::error!("no more files are made or removed until the next start: {error}");
+            let drive = disk.number();
+            tracing::error!(drive, "no more files are made or removed there until the next start: {error}");
             // The first failure is the one to tell of.
-            let _ = self.names_failure.set(format!("syncing a data directory: {error}"));
+            let _ = self.names_failures[disk.number()].set(format!("syncing the data directory: {error}"));
         }
-        if self.names_failure().is_some() {
+        if self.names_failure(disk.number()).is_some() {
             return Err(std::io::Error::other("making names of files durable failed"));
         }
         result
     }
 
-    /// Why names of files cannot be made durable any more, if that is so.
-    pub fn names_failure(&self) -> Option<&str> {
-        self.names_failure.get().map(String::as_str)
+    /// Why names of files of a drive cannot be made durable any more, if that is so.
+    pub fn names_failure(&self, drive: usize) -> Option<&str> {
+        self.names_failures[drive].get().map(String::as_str)
     }
 
     /// Begins a new read epoch; returns the one before. What was made unreachable before this call may be

@@ -65,6 +65,9 @@ pub trait Disk: Clone + 'static {
     /// An open file; closes when the last clone and the last operation on it are gone.
     type File: Clone + 'static;
 
+    /// Its place among the host's drives.
+    fn number(&self) -> usize;
+
     fn open(&self, name: &str, mode: OpenMode) -> impl Future<Output = io::Result<Self::File>>;
 
     /// Reads into `buffer[range]` of its whole memory; fewer bytes only at the end of the file. The buffer's

@@ -27,6 +27,7 @@ pub struct RingDisk {
 
 struct DiskInner {
     ring: Ring,
+    number: usize,
     directory: Rc<OwnedFd>,
     path: PathBuf,
     /// Files are opened with O_DIRECT.
@@ -57,8 +58,9 @@ enum Direction {
 }
 
 impl RingDisk {
-    /// Opens a data directory, which must exist. Warns if its file system refuses O_DIRECT.
-    pub(super) fn open(ring: &Ring, path: &Path) -> io::Result<Self> {
+    /// Opens a data directory, which must exist: the `number`th of the host. Warns if its file system refuses
+    /// O_DIRECT.
+    pub(super) fn open(ring: &Ring, number: usize, path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| named(io::Error::from(error), &path.display().to_string()))?;
@@ -73,7 +75,7 @@ impl RingDisk {
         let directory = Rc::new(directory);
         let durable_write = durable_write(&directory);
         let (ring, path) = (ring.clone(), path.to_owned());
-        Ok(Self { inner: Rc::new(DiskInner { ring, directory, path, direct, durable_write }) })
+        Ok(Self { inner: Rc::new(DiskInner { ring, number, directory, path, direct, durable_write }) })
     }
 
     /// The data directory.
@@ -155,9 +157,10 @@ impl RingDisk {
     /// The same drive, asked for durable writes in another way.
     #[cfg(test)]
     pub(super) fn with_durable_write(&self, durable_write: DurableWrite) -> Self {
-        let DiskInner { ring, directory, path, direct, .. } = &*self.inner;
-        let (ring, directory, path, direct) = (ring.clone(), directory.clone(), path.clone(), *direct);
-        Self { inner: Rc::new(DiskInner { ring, directory, path, direct, durable_write }) }
+        let DiskInner { ring, number, directory, path, direct, .. } = &*self.inner;
+        let (ring, directory, path) = (ring.clone(), directory.clone(), path.clone());
+        let (number, direct) = (*number, *direct);
+        Self { inner: Rc::new(DiskInner { ring, number, directory, path, direct, durable_write }) }
     }
 
     fn entry(
@@ -219,6 +222,10 @@ impl RingDisk {
 
 impl Disk for RingDisk {
     type File = RingFile;
+
+    fn number(&self) -> usize {
+        self.inner.number
+    }
 
     async fn open(&self, name: &str, mode: OpenMode) -> io::Result<RingFile> {
         let access = match mode {

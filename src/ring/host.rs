@@ -43,8 +43,10 @@ impl RingHost {
         let pool = Pool::new(config.arena_bytes);
         let wakeup = Arc::new(Wakeup::new()?);
         let ring = Ring::new(config.ring_entries, &pool, &wakeup, config.cores)?;
-        let disks =
-            config.directories.iter().map(|path| RingDisk::open(&ring, path)).collect::<Result<_, _>>()?;
+        let disks = {
+            let directories = config.directories.iter().enumerate();
+            directories.map(|(number, path)| RingDisk::open(&ring, number, path)).collect::<Result<_, _>>()?
+        };
         let inner = HostInner {
             disks,
             pool,

@@ -3,8 +3,8 @@
 //!
 //! Clients put (small, large, in parts, conditionally), copy, rename, delete and make versions, each under keys
 //! of its own, and race for keys that only one may create. The node is killed at random moments: under load,
-//! while it ends in order, while it recovers. It comes back with another number of cores; then everything is
-//! read and compared with what each client knows (`kill/model.rs`).
+//! while it ends in order, while it recovers, and together with its file systems. It comes back with another
+//! number of cores; then everything is read and compared with what each client knows (`kill/model.rs`).
 //!
 //! `RINGCASK_KILLS` is how often (4 unless given), `RINGCASK_KILL_SEED` what the choices follow from. With root
 //! the data lies on two small file systems, so that segments are small and logs are cleaned all the time.
@@ -34,6 +34,7 @@ struct Figures {
     kills_under_load: u64,
     kills_while_ending: u64,
     kills_while_starting: u64,
+    file_systems_lost: u64,
     changes: u64,
     checked: Checked,
 }
@@ -59,11 +60,12 @@ fn acknowledged_changes_survive_being_killed_again_and_again() {
     for round in 0..kills {
         let seed = random.next();
         let moment = Duration::from_millis(50 + random.below(1000) as u64);
-        let ends_in_order = random.below(5) == 0;
-        figures.changes += work_until_killed(&mut node, &writers, &races, seed, moment, ends_in_order);
-        match ends_in_order {
-            true => figures.kills_while_ending += 1,
-            false => figures.kills_under_load += 1,
+        let end = End::draw(&mut random, !volumes.is_empty());
+        figures.changes += work_until_killed(&mut node, &volumes, &writers, &races, seed, moment, end);
+        match end {
+            End::Killed => figures.kills_under_load += 1,
+            End::KilledWhileEnding => figures.kills_while_ending += 1,
+            End::FileSystemsLost => figures.file_systems_lost += 1,
         }
         let cores = 1 + random.below(4);
         while random.below(4) == 0 {
@@ -74,10 +76,8 @@ fn acknowledged_changes_survive_being_killed_again_and_again() {
         node.restart(cores);
         let checked = check(&node, &writers, &races);
         eprintln!(
-            "round {round}: killed after {moment:?}{}, now {cores} cores; {} versions, {} bytes compared",
-            if ends_in_order { " while it ended" } else { "" },
-            checked.versions,
-            checked.bytes
+            "round {round}: {end:?} after {moment:?}, now {cores} cores; {} versions, {} bytes compared",
+            checked.versions, checked.bytes
         );
         figures.checked.add(checked);
     }
@@ -86,16 +86,37 @@ fn acknowledged_changes_survive_being_killed_again_and_again() {
     node.restart(2);
     figures.checked.add(check(&node, &writers, &races));
     eprintln!(
-        "seed {seed}: {} kills under load, {} while ending, {} while starting; {} acknowledged changes; {} \
-         versions read and {} bytes compared",
+        "seed {seed}: {} kills under load, {} while ending, {} while starting, {} with the file systems; {} \
+         acknowledged changes; {} versions read and {} bytes compared",
         figures.kills_under_load,
         figures.kills_while_ending,
         figures.kills_while_starting,
+        figures.file_systems_lost,
         figures.changes,
         figures.checked.versions,
         figures.checked.bytes
     );
     assert!(figures.changes > 20 * kills, "{} changes are no load", figures.changes);
+}
+
+/// How a round ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Killed,
+    KilledWhileEnding,
+    /// The file systems are shut down under the node and forget what they have not written of themselves, as in
+    /// a power cut; a moment later the node is killed.
+    FileSystemsLost,
+}
+
+impl End {
+    fn draw(random: &mut Random, has_volumes: bool) -> Self {
+        match random.below(8) {
+            0 | 1 => Self::KilledWhileEnding,
+            2..=4 if has_volumes => Self::FileSystemsLost,
+            _ => Self::Killed,
+        }
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -106,11 +127,12 @@ fn number(variable: &str) -> Option<u64> {
 /// acknowledged.
 fn work_until_killed(
     node: &mut Node,
+    volumes: &[Volume],
     writers: &[Mutex<Writer>],
     races: &Races,
     seed: u64,
     moment: Duration,
-    ends_in_order: bool,
+    end: End,
 ) -> u64 {
     let acknowledged = AtomicU64::new(0);
     let ended = AtomicBool::new(false);
@@ -131,11 +153,21 @@ fn work_until_killed(
         }
         std::thread::sleep(moment);
         ended.store(true, Ordering::SeqCst);
-        match ends_in_order {
-            true => node.kill_while_ending(moment / 4),
-            false => node.kill(),
+        match end {
+            End::Killed => node.kill(),
+            End::KilledWhileEnding => node.kill_while_ending(moment / 4),
+            End::FileSystemsLost => {
+                volumes.iter().for_each(Volume::shut_down);
+                std::thread::sleep(moment / 4);
+                node.kill();
+            }
         }
     });
+    if let End::FileSystemsLost = end {
+        // What their journals have comes back.
+        volumes.iter().for_each(Volume::unmount);
+        volumes.iter().for_each(Volume::mount);
+    }
     acknowledged.into_inner()
 }
 

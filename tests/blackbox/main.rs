@@ -19,6 +19,7 @@ mod attacks;
 mod conditions;
 mod cyberduck;
 mod digests;
+mod failed_drive;
 mod framing;
 mod full_drive;
 mod health;

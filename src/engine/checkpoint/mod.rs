@@ -103,9 +103,7 @@ pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
     let draft = FileName::CheckpointDraft { generation, shard, sequence }.to_string();
     let name = FileName::Checkpoint { generation, shard, sequence }.to_string();
     let disk = engine.disk();
-    let _ = disk.remove(&draft).await;
     let failed = |error: std::io::Error| error_of("writing a checkpoint", &error);
-    let file = disk.open(&draft, OpenMode::Create).await.map_err(failed)?;
     let header = CheckpointHeader {
         node: identity.node,
         generation,
@@ -116,10 +114,12 @@ pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
         chunks: 0,
         entries: 0,
     };
-    let mut image = Image { disk: disk.clone(), file, offset: BLOCK_BYTES as u64, header };
-    image.header.entries = write_entries(engine, &mut image).await.map_err(failed)?;
-    image.write_at(0, &image.header.encode()).await.map_err(failed)?;
-    disk.sync(&image.file).await.map_err(failed)?;
+    let written = write_draft(engine, &draft, header).await;
+    if written.is_err() {
+        // On a full drive, half a checkpoint would keep the room that deletions need.
+        let _ = disk.remove(&draft).await;
+    }
+    written.map_err(failed)?;
     disk.rename(&draft, &name).await.map_err(failed)?;
     engine.inner.shared.sync_directory(disk).await.map_err(failed)?;
     let first = !state.has_any();
@@ -129,6 +129,21 @@ pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
     }
     drop_old(engine).await;
     Ok(())
+}
+
+/// Writes a whole checkpoint under the name of its draft.
+async fn write_draft<H: Host>(
+    engine: &Engine<H>,
+    draft: &str,
+    header: CheckpointHeader,
+) -> std::io::Result<()> {
+    let disk = engine.disk();
+    let _ = disk.remove(draft).await;
+    let file = disk.open(draft, OpenMode::Create).await?;
+    let mut image = Image { disk: disk.clone(), file, offset: BLOCK_BYTES as u64, header };
+    image.header.entries = write_entries(engine, &mut image).await?;
+    image.write_at(0, &image.header.encode()).await?;
+    disk.sync(&image.file).await
 }
 
 /// Removes checkpoints beyond the kept number.

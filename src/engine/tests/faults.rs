@@ -443,3 +443,38 @@ fn no_file_is_made_after_names_of_files_were_lost() {
         assert!(node.core(1).extents().reserve(100_000).await.is_err());
     });
 }
+
+#[test]
+fn lost_names_of_one_drive_keep_no_core_of_another_from_making_files() {
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 3, 2).await.unwrap();
+        simulation.disk(1).set_faults(Faults { sync_error: 1.0, ..Faults::default() });
+        assert!(node.core(1).inner.shared.sync_directory(&simulation.disk(1)).await.is_err());
+        simulation.set_faults(Faults::default());
+        assert!(node.core(1).extents().reserve(100_000).await.is_err());
+        for core in [0, 2] {
+            assert!(node.core(core).extents().reserve(100_000).await.is_ok(), "core {core}");
+        }
+    });
+}
+
+#[test]
+fn half_a_checkpoint_keeps_no_room_of_a_full_drive() {
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let id = bucket(&node).await;
+        for number in 0..2000u64 {
+            put(node.core(0), id, &number.to_le_bytes(), b"value").await.unwrap();
+        }
+        let room = |capacity_bytes| simulation.set_faults(Faults { capacity_bytes, ..Faults::default() });
+        let space = simulation.disk(0).space().unwrap();
+        room(space.bytes_total - space.bytes_free + 2 * 4096);
+        assert_eq!(checkpoint::write(node.core(0)).await, Err(EngineError::Full));
+        assert_eq!(
+            files(&simulation, 0, "checkpoint-").iter().filter(|it| it.name.contains("draft")).count(),
+            0
+        );
+        room(u64::MAX);
+        checkpoint::write(node.core(0)).await.unwrap();
+    });
+}

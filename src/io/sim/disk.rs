@@ -175,13 +175,14 @@ pub struct SimFile {
 /// A handle on a drive, good until the next crash.
 #[derive(Clone)]
 pub struct SimDisk {
+    number: usize,
     drive: Rc<Drive>,
     generation: u64,
 }
 
 impl SimDisk {
-    pub(super) fn new(drive: Rc<Drive>) -> Self {
-        Self { generation: drive.generation.get(), drive }
+    pub(super) fn new(number: usize, drive: Rc<Drive>) -> Self {
+        Self { number, generation: drive.generation.get(), drive }
     }
 
     /// How this drive behaves from now on.
@@ -288,6 +289,10 @@ impl SimDisk {
 
 impl Disk for SimDisk {
     type File = SimFile;
+
+    fn number(&self) -> usize {
+        self.number
+    }
 
     async fn open(&self, name: &str, mode: OpenMode) -> io::Result<SimFile> {
         self.powered()?;

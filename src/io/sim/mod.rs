@@ -69,7 +69,7 @@ impl Simulation {
         while drives.len() <= index {
             drives.push(Drive::new(self.executor.clone(), self.faults.borrow().clone()));
         }
-        SimDisk::new(drives[index].clone())
+        SimDisk::new(index, drives[index].clone())
     }
 
     /// How all drives behave from now on; [`SimDisk::set_faults`] is for one alone.
