@@ -18,6 +18,7 @@ mod access;
 mod attacks;
 mod conditions;
 mod cyberduck;
+mod damage;
 mod digests;
 mod failed_drive;
 mod framing;
