@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::client::{Client, Request, target};
 use crate::content::{HEADER_BYTES, payload, seed_of};
@@ -64,7 +64,7 @@ fn find(node: &Node, stored: &Stored, key: &str, at: usize) -> (PathBuf, u64) {
 }
 
 /// Flips one bit at rest.
-fn flip(path: &PathBuf, offset: u64) {
+fn flip(path: &Path, offset: u64) {
     let file = File::options().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
@@ -72,9 +72,12 @@ fn flip(path: &PathBuf, offset: u64) {
     file.sync_all().unwrap();
 }
 
-fn name(path: &PathBuf) -> &str {
+fn name(path: &Path) -> &str {
     path.file_name().unwrap().to_str().unwrap()
 }
+
+/// Does something to a file of a stopped node.
+type Ruin = fn(&Path);
 
 /// What the node has said since it had said `before`.
 fn said_since(node: &Node, before: usize) -> String {
@@ -163,7 +166,7 @@ fn damaged_cut_and_missing_checkpoints_cost_time_only() {
     client.delete(BUCKET, "small/07").expect(204);
     stored.remove("small/07");
     drop(client);
-    let ruin: [(&str, fn(&PathBuf)); 3] = [
+    let ruin: [(&str, Ruin); 3] = [
         ("damaged", |path| flip(path, fs::metadata(path).unwrap().len() / 2 + 100)),
         ("cut", |path| {
             let file = File::options().write(true).open(path).unwrap();
@@ -175,7 +178,7 @@ fn damaged_cut_and_missing_checkpoints_cost_time_only() {
         assert!(node.terminate().success());
         let checkpoints = files(&node, "checkpoint-");
         assert!(checkpoints.len() >= 2, "{how}: {checkpoints:?}");
-        checkpoints.iter().for_each(ruin);
+        checkpoints.iter().for_each(|path| ruin(path));
         let before = node.log_whole().len();
         node.restart(2);
         if how != "missing" {
