@@ -404,6 +404,34 @@ fn lines_and_files_stay_readable() {
 }
 
 #[test]
+fn every_attack_of_the_table_has_its_test() {
+    let text = fs::read_to_string(root().join("docs/SECURITY.md")).unwrap();
+    let functions: BTreeSet<String> = ["src", "tests"]
+        .into_iter()
+        .flat_map(sources)
+        .flat_map(|source| {
+            let is_name = |at: &usize| source.text_at(at - 1) == "fn";
+            (1..source.tokens.len())
+                .filter(is_name)
+                .map(|at| source.text_at(at).to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let rows = text.lines().enumerate().filter(|(_, line)| line.starts_with("| ") && line.ends_with("` |"));
+    let mut problems = Vec::new();
+    for (index, row) in rows {
+        let tests = row.rsplit("| ").next().unwrap_or_default();
+        for name in tests.split('`').skip(1).step_by(2).filter(|name| !functions.contains(*name)) {
+            problems.push(format!(
+                "docs/SECURITY.md:{}: there is no test {name}. Name the one that is",
+                index + 1
+            ));
+        }
+    }
+    report(&problems);
+}
+
+#[test]
 fn no_path_of_one_machine_is_written_down() {
     let mut problems = Vec::new();
     for path in files(&root()) {

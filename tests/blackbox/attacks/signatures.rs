@@ -493,6 +493,7 @@ fn headers_that_other_stores_trust_mean_nothing() {
     for (name, value) in [
         ("X-Minio-Source-Replication-Request", "true"),
         ("X-Minio-Internal-actual-size", "1"),
+        ("X-Minio-Replication-Server-Side-Encryption-Sealed-Key", "AAAA"),
         ("X-Rustfs-Internal", "true"),
         ("X-Remote-User", "root"),
         ("X-Forwarded-User", "root"),

@@ -75,6 +75,15 @@ fn no_spelling_leads_out_of_what_a_policy_allows() {
             assert_eq!(outcome(&answer), (403, "AccessDenied".to_owned()), "{method} {target}");
         }
     }
+    // What is decoded once is not decoded again.
+    owner.put("box", "open/a%2Fb", b"a literal percent").expect(200);
+    owner.put("box", "open/a/b", b"a slash").expect(200);
+    let literal = Request::new("PUT", "/box/open/copy").header("x-amz-copy-source", "/box/open/a%252Fb");
+    mallory.send(literal).expect(200);
+    assert_eq!(owner.get("box", "open/copy").expect(200).body, b"a literal percent");
+    for key in ["open/a%2Fb", "open/a/b", "open/copy"] {
+        owner.delete("box", key).expect(204);
+    }
     for source in [
         "/box/secret/k",
         "box/open/../secret/k",
