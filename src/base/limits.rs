@@ -185,6 +185,27 @@ pub const SIGNING_KEYS_MAX: usize = 256;
 /// today, and the next one around midnight.
 pub const SIGNING_DATES_MAX: usize = 9;
 
+/// Bytes that the scrub reads in a second of each drive, unless it is told otherwise: 20 TB in 29 days, and a
+/// small share of what a hard disk reads.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
+
+/// Pause before each pass of the scrub: a store that is read within minutes need not be read all day. More delays
+/// what a pass finds, by less than most passes take.
+pub const SCRUB_PASS_SECONDS_MIN: u64 = 4 * 60 * 60;
+
+/// Damaged places of extents for which the index is walked once to name their objects.
+pub const SCRUB_FLAWS_TOGETHER_MAX: usize = 256;
+
+/// Damaged places that a core lists; more are counted. A drive that fails as a whole shows itself in the first.
+pub const DAMAGES_PER_CORE_MAX: usize = 1000;
+
+/// Versions that are named for a damaged place: copies share payload, and a block of the log holds many records.
+pub const DAMAGED_OBJECTS_MAX: usize = 16;
+
+/// Unreadable blocks of a log segment that are passed over one by one. More of them are no bad sectors but a
+/// drive that fails, and each costs the time in which the drive tries.
+pub const UNREADABLE_BLOCKS_MAX: usize = 64;
+
 /// Bytes of a checkpoint that are read at once. A chunk that does not end within is read again with the next
 /// ones, so a smaller value reads more twice; a larger one takes memory of each core while it starts.
 pub const CHECKPOINT_WINDOW_BYTES: usize = 2 * 1024 * 1024;

@@ -33,6 +33,10 @@ impl Table {
         self.by_name.get(name).cloned()
     }
 
+    pub fn name_of(&self, id: BucketId) -> Option<String> {
+        self.by_name.values().find(|bucket| bucket.id == id).map(|bucket| bucket.name.clone())
+    }
+
     pub fn all(&self) -> Vec<Rc<Bucket>> {
         self.by_name.values().cloned().collect()
     }

@@ -129,8 +129,12 @@ impl<H: Host> Engine<H> {
         let _pin = self.inner.readers.pin();
         let Some(location) = self.inner.index.borrow().events.location(id) else { return Ok(None) };
         match self.read_record(location).await? {
-            Record::EventQueued(event) => Ok(Some(event)),
-            _ => Err(super::shard::damaged(location, "is not an event")),
+            Ok(Record::EventQueued(event)) if event.id == id => Ok(Some(event)),
+            Ok(_) => {
+                let flaw = super::shard::flaw_at(location, "it is another record");
+                Err(self.record_damage(location, flaw, Vec::new()))
+            }
+            Err(flaw) => Err(self.record_damage(location, flaw, Vec::new())),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::Engine;
+use super::damage::is_unreadable;
 use super::format::FileName;
 use super::log::error_of;
 use super::types::EngineError;
@@ -24,7 +25,7 @@ impl<H: Host> Default for Files<H> {
 type OpenFile<H> = (<H as Host>::Disk, <<H as Host>::Disk as Disk>::File);
 
 impl<H: Host> Engine<H> {
-    /// A segment's file, opened for reading on whichever drive has it.
+    /// A segment's file, opened for reading on whichever drive has it. [`EngineError::Corrupt`] if none has.
     pub(super) async fn file(&self, name: FileName) -> Result<OpenFile<H>, EngineError> {
         if let Some((disk, file)) = self.inner.files.borrow().open.get(&name) {
             return Ok((disk.clone(), file.clone()));
@@ -45,11 +46,16 @@ impl<H: Host> Engine<H> {
                     }
                     return Ok((disk.clone(), file));
                 }
+                // The file may be on another drive, after a change of the number of cores.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => last = Some(error),
             }
         }
-        let error = last.expect("a host has at least one drive");
-        Err(error_of(&format!("opening {name}"), &error))
+        match last {
+            Some(error) if !is_unreadable(&error) => Err(error_of(&format!("opening {name}"), &error)),
+            Some(error) => Err(EngineError::Corrupt(format!("{name} cannot be opened ({error})"))),
+            None => Err(EngineError::Corrupt(format!("{name} is missing"))),
+        }
     }
 
     /// Closes a file that is gone.

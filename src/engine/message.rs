@@ -1,9 +1,11 @@
 //! What cores ask each other.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::config::{ConfigChange, ConfigEntries};
+use super::damage::{Damage, DamagedObject};
 use super::events::EventDraft;
 use super::format::record::{ObjectPut, PartPut};
 use super::format::{ExtentId, SegmentId};
@@ -115,6 +117,10 @@ pub(super) enum Request {
         bucket: BucketId,
         query: UploadQuery,
     },
+    /// A read met damage in a segment that the core takes care of.
+    Damaged {
+        damage: Box<Damage>,
+    },
     ExtentsAcquire {
         extents: Vec<ExtentId>,
     },
@@ -172,6 +178,19 @@ pub(super) enum Request {
     /// How the core is.
     Health,
     /// Bytes of live records that the index knows in a log segment.
+    /// Which versions have payload in these parts of extents?
+    PayloadOwners {
+        ranges: Vec<(ExtentId, Range<u32>)>,
+    },
+    /// In which log segments do live records stand?
+    LiveSegments,
+    /// Look at the live records in a part of a log segment; write damaged ones again from memory, answer with
+    /// those that are lost, and with `moves` write whole ones again, too.
+    Salvage {
+        segment: SegmentId,
+        range: Range<u32>,
+        moves: bool,
+    },
     SegmentUsage {
         segment: SegmentId,
     },
@@ -225,4 +244,8 @@ pub(super) enum Answer {
     Buckets(Vec<Bucket>),
     Config(ConfigEntries),
     Health(Box<CoreHealth>),
+    Segments(Vec<SegmentId>),
+    Damages(Vec<Damage>),
+    /// Versions, each with the place of its range in the question.
+    PayloadOwners(Vec<(usize, DamagedObject)>),
 }

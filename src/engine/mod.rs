@@ -14,6 +14,7 @@
 mod buckets;
 mod checkpoint;
 mod config;
+mod damage;
 mod events;
 mod extent;
 mod files;
@@ -43,7 +44,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::base::limits::EXTENT_TRAILERS_MAX;
+use crate::base::limits::{EXTENT_TRAILERS_MAX, SCRUB_BYTES_PER_SECOND};
 use crate::base::local::{Semaphore, Signal};
 use crate::io::{Disk, Host};
 use extent::Extents;
@@ -58,9 +59,11 @@ use message::{Answer, Request};
 use shared::Readers;
 
 pub use config::{Config, ConfigChange};
+pub use damage::{Damage, DamageKind, DamagedObject, Damages};
 pub use events::{Event, EventChange, EventDraft, EventId};
 pub use extent::reader::PayloadReader;
 pub use extent::writer::PayloadWriter;
+pub use gc::scrub::ScrubProgress;
 pub use health::{CoreHealth, Failure, Part as FailedPart};
 pub use message::{Message, Reply};
 pub use object::{Object, Payload};
@@ -108,6 +111,10 @@ pub struct Options {
     pub checkpoint_log_bytes: u64,
     /// Budget of the cache of small objects of this core.
     pub cache_bytes: u64,
+    /// Bytes that the scrub reads in a second of each drive; 0 for none.
+    pub scrub_bytes_per_second: u64,
+    /// Whether the node starts without changes that are damaged in its log: see [`OpenError::Corrupt`].
+    pub accept_damage: bool,
 }
 
 impl Default for Options {
@@ -117,6 +124,8 @@ impl Default for Options {
             data_segment_bytes: 1 << 30,
             checkpoint_log_bytes: 256 << 20,
             cache_bytes: 64 << 20,
+            scrub_bytes_per_second: SCRUB_BYTES_PER_SECOND,
+            accept_damage: false,
         }
     }
 }
@@ -156,6 +165,9 @@ struct Inner<H: Host> {
     files: RefCell<Files<H>>,
     /// References to give back, by owner core.
     releases: Rc<RefCell<Vec<Vec<ExtentId>>>>,
+    scrub: gc::scrub::State,
+    /// Damage in the files that this core takes care of.
+    damages: RefCell<damage::Known>,
     release_work: Signal,
     /// Low bits of the next version's sequence: so two of one millisecond differ, also if one is gone.
     sequence_counter: Cell<u16>,
@@ -266,6 +278,8 @@ impl<H: Host> Engine<H> {
             trailers: RefCell::new(quick_cache::unsync::Cache::new(EXTENT_TRAILERS_MAX)),
             files: RefCell::default(),
             releases,
+            scrub: gc::scrub::State::default(),
+            damages: RefCell::default(),
             release_work,
             sequence_counter: Cell::new(0),
             recovered: Cell::new(false),

@@ -43,8 +43,8 @@ impl<H: Host> Object<H> {
                 let bytes = bytes.slice(range.start as usize..range.end as usize);
                 PayloadReader::inline(self.engine.clone(), self.pin.clone(), bytes)
             }
-            StoredPayload::Slices(slices) => {
-                PayloadReader::sliced(self.engine.clone(), self.pin.clone(), slices, range)
+            StoredPayload::Slices(_) => {
+                PayloadReader::sliced(self.engine.clone(), self.pin.clone(), self.put.clone(), range)
             }
         }
     }

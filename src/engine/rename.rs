@@ -182,9 +182,9 @@ impl<H: Host> Engine<H> {
             let index = self.inner.index.borrow();
             let current = index.object(bucket, &key);
             Entry::check(current, condition)?;
-            current.ok_or(EngineError::NoSuchObject)?.location
+            current.ok_or(EngineError::NoSuchObject)?.record()
         };
-        let put = self.object_record(found).await?;
+        let put = self.object_record(bucket, &key, found).await?;
         self.inner.renaming.borrow_mut().insert((bucket, key));
         Ok(Answer::Object(Looked::Found(put)))
     }

@@ -1,15 +1,17 @@
 //! What a core does as the owner of keys: checks, records, look-ups. Answers requests of all cores.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::damage::{Damage, DamageKind, DamagedObject, Flaw, is_unreadable};
 use super::events::{EventChange, EventDraft, Told};
 use super::format::record::{
     DeleteMarkerPut, ObjectPut, PartPut, RECORD_HEADER_BYTES, Record, RecordHeader, StoredPayload,
 };
 use super::format::{FileName, Location};
-use super::index::Entry;
+use super::index::{Entry, RecordPlace};
 use super::locks::Lock;
 use super::log::Urgency;
 use super::message::{Answer, Looked, Request};
@@ -65,6 +67,10 @@ impl<H: Host> Engine<H> {
                     index.buckets.get(&bucket).map_or(EMPTY_UPLOADS, |shard| shard.list_uploads(&query));
                 Ok(Answer::UploadPage(page))
             }
+            Request::Damaged { damage } => {
+                self.note_damage(*damage);
+                Ok(Answer::Done)
+            }
             Request::ExtentsAcquire { extents } => Ok(Answer::Acquired(self.inner.extents.acquire(&extents))),
             Request::ExtentsRelease { extents } => {
                 self.inner.extents.release(&extents);
@@ -83,6 +89,13 @@ impl<H: Host> Engine<H> {
             }
             Request::Relocate { records, segment } => {
                 self.serve_relocate(records, segment).await.map(|()| Answer::Done)
+            }
+            Request::PayloadOwners { ranges } => {
+                Ok(Answer::PayloadOwners(Box::pin(self.payload_owners(&ranges)).await))
+            }
+            Request::LiveSegments => Ok(Answer::Segments(self.inner.index.borrow().live_segments())),
+            Request::Salvage { segment, range, moves } => {
+                Box::pin(self.salvage(segment, range, moves)).await.map(Answer::Damages)
             }
             Request::SegmentUsage { segment } => {
                 let bytes = self.inner.index.borrow().live_bytes_in(segment);
@@ -103,7 +116,7 @@ impl<H: Host> Engine<H> {
     }
 
     async fn serve_get(&self, bucket: BucketId, key: &[u8], version: Option<VersionId>) -> Answered {
-        let location = {
+        let place = {
             let index = self.inner.index.borrow();
             let Some(entry) = index.version(bucket, key, version) else {
                 return Ok(Answer::Object(Looked::Missing));
@@ -116,41 +129,82 @@ impl<H: Host> Engine<H> {
                     is_latest: newest == Some(entry.sequence),
                 }));
             }
-            entry.location
+            entry.record()
         };
-        Ok(Answer::Object(Looked::Found(self.object_record(location).await?)))
+        Ok(Answer::Object(Looked::Found(self.object_record(bucket, key, place).await?)))
     }
 
-    /// The record of an object, from the cache or the log. The caller's read pin keeps the segment.
-    pub(super) async fn object_record(&self, location: Location) -> Result<Arc<ObjectPut>, EngineError> {
+    /// The record of a version, from the cache or the log. The caller's read pin keeps the segment.
+    pub(super) async fn object_record(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        place: RecordPlace,
+    ) -> Result<Arc<ObjectPut>, EngineError> {
+        let RecordPlace { location, sequence } = place;
         if let Some(put) = self.inner.cache.borrow_mut().get(&location) {
             return Ok(put.clone());
         }
-        match self.read_record(location).await? {
-            Record::ObjectPut(put) => {
+        let is_it = |put: &ObjectPut| put.bucket == bucket && put.sequence == sequence && put.key == key;
+        let flaw = match self.read_record(location).await? {
+            // A drive may have written a block to the wrong place: then a whole record stands here, of another.
+            Ok(Record::ObjectPut(put)) if is_it(&put) => {
                 let put = Arc::new(put);
                 self.inner.cache.borrow_mut().insert(location, put.clone());
-                Ok(put)
+                return Ok(put);
             }
-            _ => Err(damaged(location, "is not the record of an object")),
-        }
+            Ok(_) => flaw_at(location, "it is another record"),
+            Err(flaw) => flaw,
+        };
+        let entry = self.inner.index.borrow().buckets.get(&bucket).and_then(|shard| {
+            shard
+                .walk(Bound::Included(key))
+                .find(|(it, entry)| *it == key && entry.sequence == sequence)
+                .map(|(_, entry)| entry.version())
+        });
+        let objects = entry.map(|version| self.damaged_object(bucket, key, version));
+        Err(self.record_damage(location, flaw, objects.into_iter().collect()))
     }
 
-    /// Reads one record from the log and verifies it.
-    pub(super) async fn read_record(&self, location: Location) -> Result<Record, EngineError> {
+    /// Reads one record from the log and verifies it. The inner error is damage, which the caller tells of.
+    pub(super) async fn read_record(&self, location: Location) -> Result<Result<Record, Flaw>, EngineError> {
         let name = FileName::Log(location.segment);
-        let (disk, file) = self.file(name).await?;
+        let (disk, file) = match self.file(name).await {
+            Err(EngineError::Corrupt(what)) => return Ok(Err(flaw_at(location, &what))),
+            opened => opened?,
+        };
         let start = location.offset as usize / BLOCK_BYTES * BLOCK_BYTES;
         let skip = location.offset as usize - start;
         let wanted = (skip + location.length as usize).next_multiple_of(BLOCK_BYTES);
         let buffer = self.host().pool().acquire(wanted).await;
         let (result, buffer) = disk.read(&file, start as u64, buffer, 0..wanted).await;
-        let count = result.map_err(|error| {
-            EngineError::Failed(format!("reading {name} at offset {}: {error}", location.offset))
-        })?;
+        let count = match result {
+            Err(error) if is_unreadable(&error) => {
+                return Ok(Err(flaw_at(location, &format!("it cannot be read ({error})"))));
+            }
+            result => result.map_err(|error| {
+                EngineError::Failed(format!("reading {name} at offset {}: {error}", location.offset))
+            })?,
+        };
         let bytes = buffer.whole().get(skip..skip + location.length as usize).filter(|_| count == wanted);
-        let bytes = bytes.ok_or_else(|| damaged(location, "lies beyond the end of its file"))?;
-        decode_record(bytes, location)
+        let Some(bytes) = bytes else {
+            return Ok(Err(flaw_at(location, "it lies beyond the end of the file")));
+        };
+        Ok(decode_record(bytes).map_err(|what| flaw_at(location, what)))
+    }
+
+    /// Tells of a record that can't be read; what the reader is answered.
+    pub(super) fn record_damage(
+        &self,
+        location: Location,
+        flaw: Flaw,
+        objects: Vec<DamagedObject>,
+    ) -> EngineError {
+        let damage = flaw.in_file(DamageKind::Log, FileName::Log(location.segment));
+        let damage = Damage { objects, ..damage };
+        let error = EngineError::Corrupt(damage.to_string());
+        self.tell_damage(location.segment, damage);
+        error
     }
 
     /// Waits for the turn of a change of a key; says what changes of the bucket do with the version that was
@@ -197,7 +251,7 @@ impl<H: Host> Engine<H> {
             }
         };
         match replaced {
-            Some(location) => self.check_lock(location, false).await,
+            Some(place) => self.check_lock(put.bucket, &put.key, place, false).await,
             None => Ok(()),
         }
     }
@@ -219,10 +273,16 @@ impl<H: Host> Engine<H> {
         Ok(Answer::Committed(committed))
     }
 
-    /// Refuses to remove the locked version whose record stands at `location`, as long as its lock lasts.
-    async fn check_lock(&self, location: Location, bypass_governance: bool) -> Result<(), EngineError> {
+    /// Refuses to remove the locked version whose record stands at `place`, as long as its lock lasts.
+    async fn check_lock(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        place: RecordPlace,
+        bypass_governance: bool,
+    ) -> Result<(), EngineError> {
         let _pin = self.inner.readers.pin();
-        let lock = self.object_record(location).await?.attributes.lock;
+        let lock = self.object_record(bucket, key, place).await?.attributes.lock;
         if lock.forbids_removal(self.host().now(), bypass_governance) {
             return Err(EngineError::Locked);
         }
@@ -242,16 +302,16 @@ impl<H: Host> Engine<H> {
     ) -> Answered {
         let (_lock, versioning) = self.begin_change(bucket, key).await?;
         let _pin = self.inner.readers.pin();
-        let location = {
+        let place = {
             let index = self.inner.index.borrow();
             let entry = index.version(bucket, key, version).ok_or(EngineError::NoSuchObject)?;
             if entry.is_delete_marker() {
                 return Err(EngineError::DeleteMarker);
             }
             Entry::check(Some(entry), condition)?;
-            entry.location
+            entry.record()
         };
-        let stored = self.object_record(location).await?;
+        let stored = self.object_record(bucket, key, place).await?;
         let attributes = updated(&stored.attributes, update, self.host().now())?;
         let version = (versioning != Versioning::Unversioned).then_some(stored.version());
         // Whoever is to be told of updates is told of one that changes nothing, too.
@@ -324,8 +384,8 @@ impl<H: Host> Engine<H> {
             }
             (entry.is_delete_marker(), locked(entry))
         };
-        if let Some(location) = locked {
-            self.check_lock(location, deletion.bypass_governance).await?;
+        if let Some(place) = locked {
+            self.check_lock(bucket, key, place, deletion.bypass_governance).await?;
         }
         let record = Record::VersionDeleted { bucket, key: key.to_vec(), version };
         let told =
@@ -353,8 +413,8 @@ impl<H: Host> Engine<H> {
             let sequence = self.sequence_after(newest);
             (current.is_some(), sequence, replaced.and_then(locked))
         };
-        if let Some(location) = locked {
-            self.check_lock(location, deletion.bypass_governance).await?;
+        if let Some(place) = locked {
+            self.check_lock(bucket, key, place, deletion.bypass_governance).await?;
         }
         let marker = DeleteMarkerPut { bucket, key: key.to_vec(), sequence, is_null };
         let version = Some(marker.version());
@@ -434,12 +494,12 @@ impl<H: Host> Engine<H> {
         versioning: Versioning,
     ) -> Answered {
         let _pin = self.inner.readers.pin();
-        let locations = match self.inner.index.borrow().buckets.get(&bucket) {
+        let places = match self.inner.index.borrow().buckets.get(&bucket) {
             Some(shard) => shard.newest_records(key, COMPLETED_VERSIONS_MAX),
             None => Vec::new(),
         };
-        for location in locations {
-            let put = self.object_record(location).await?;
+        for place in places {
+            let put = self.object_record(bucket, key, place).await?;
             if put.upload == Some(id) {
                 let committed = Committed::new(put.attributes.etag, put.sequence, put.version(), versioning);
                 return Ok(Answer::Committed(committed));
@@ -489,8 +549,8 @@ pub(super) fn lock_of_upload(id: UploadId) -> u64 {
 }
 
 /// Where the record of a version stands that may be locked.
-fn locked(entry: &Entry) -> Option<Location> {
-    entry.is_locked().then_some(entry.location)
+fn locked(entry: &Entry) -> Option<RecordPlace> {
+    entry.is_locked().then(|| entry.record())
 }
 
 /// The attributes after an update at `now`.
@@ -551,23 +611,19 @@ fn assemble(
     })
 }
 
-/// Reads a record from its bytes in the log.
-pub(super) fn decode_record(bytes: &[u8], location: Location) -> Result<Record, EngineError> {
-    let header = RecordHeader::decode(bytes).map_err(|_| damaged(location, "has no valid header"))?;
+/// Reads a record from its bytes in the log; the error says what is wrong with it.
+fn decode_record(bytes: &[u8]) -> Result<Record, &'static str> {
+    let header = RecordHeader::decode(bytes).map_err(|_| "its header is damaged")?;
     let (meta, payload) = bytes[RECORD_HEADER_BYTES..]
         .split_at_checked(header.meta_bytes as usize)
-        .ok_or_else(|| damaged(location, "is longer than the index says"))?;
+        .ok_or("its length is wrong")?;
     if !header.check_meta(meta) || !header.check_payload(payload) {
-        return Err(damaged(location, "does not match its checksum"));
+        return Err("it does not match its checksum");
     }
-    Record::decode(header.kind, meta, Bytes::copy_from_slice(payload))
-        .map_err(|_| damaged(location, "can't be understood"))
+    Record::decode(header.kind, meta, Bytes::copy_from_slice(payload)).map_err(|_| "it can't be understood")
 }
 
-pub(super) fn damaged(location: Location, what: &str) -> EngineError {
-    EngineError::Corrupt(format!(
-        "{} at offset {}: record {what}",
-        FileName::Log(location.segment),
-        location.offset
-    ))
+/// Damage of a whole record.
+pub(super) fn flaw_at(location: Location, what: &str) -> Flaw {
+    Flaw { offset: location.offset.into(), bytes: location.length.into(), what: format!("a record: {what}") }
 }

@@ -27,6 +27,8 @@ pub struct Shared {
     pub checkpoints_missing: AtomicU32,
     /// Log segments of earlier generations that still exist.
     pub old_segments: AtomicU32,
+    /// The highest number of a segment that an index refers to, whether or not its file is there.
+    pub segment_max: AtomicU32,
     /// Why making names durable failed, by drive: see [`Shared::sync_directory`].
     names_failures: Box<[OnceLock<String>]>,
     /// By core.
@@ -49,6 +51,7 @@ impl Shared {
             reading: (0..cores).map(|_| Padded(AtomicU64::new(u64::MAX))).collect(),
             checkpoints_missing: AtomicU32::new(cores as u32),
             old_segments: AtomicU32::new(0),
+            segment_max: AtomicU32::new(0),
             names_failures: (0..DATA_DIRECTORIES_MAX).map(|_| OnceLock::new()).collect(),
             failures: (0..cores).map(|_| Failures::default()).collect(),
         }

@@ -86,6 +86,7 @@ fn options() -> Options {
         data_segment_bytes: 16 << 20,
         checkpoint_log_bytes: 2 << 20,
         cache_bytes: 64 << 10,
+        ..Options::default()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKPOINTS_KEPT, WALK_STEP
 use crate::base::local::Semaphore;
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
-pub use read::{Unusable, load, read_header};
+pub use read::{Unusable, load, read_header, verify};
 
 /// What a core knows of its checkpoints.
 pub struct State {
@@ -78,8 +78,18 @@ impl State {
         self.kept.borrow().front().map(|(_, position)| *position)
     }
 
+    /// The position that a start from the newest checkpoint replays from.
+    pub fn newest_position(&self) -> Option<LogPosition> {
+        self.kept.borrow().back().map(|(_, position)| *position)
+    }
+
     pub fn has_any(&self) -> bool {
         !self.kept.borrow().is_empty()
+    }
+
+    /// Numbers of the checkpoints on the drive.
+    pub fn sequences(&self) -> Vec<u32> {
+        self.kept.borrow().iter().map(|(sequence, _)| *sequence).collect()
     }
 
     /// Bytes of log written since the last checkpoint began.

@@ -66,6 +66,23 @@ pub async fn load<D: Disk>(
     Ok(header)
 }
 
+/// Reads a checkpoint and uses nothing of it; `pace` is told of the bytes of each chunk.
+pub async fn verify<D: Disk>(
+    disk: &D,
+    name: FileName,
+    node: [u8; 16],
+    mut pace: impl AsyncFnMut(u64),
+) -> Result<(), Unusable> {
+    let mut reader = Reader::open(disk, name).await?;
+    let header = reader.header(node).await?;
+    for number in 0..header.chunks {
+        let (_, chunk) = reader.chunk(&header, number).await?;
+        let bytes = chunk_bytes(chunk.len());
+        pace(bytes as u64).await;
+    }
+    Ok(())
+}
+
 /// A checkpoint that is being read from its beginning to its end.
 struct Reader<D: Disk> {
     disk: D,

@@ -9,6 +9,7 @@ pub mod writer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
@@ -45,7 +46,7 @@ struct Inner<H: Host> {
     open: RefCell<Option<OpenSegment<H>>>,
     opening: Semaphore,
     segments: RefCell<BTreeMap<SegmentId, DataSegment>>,
-    extents: RefCell<HashMap<ExtentId, Extent>>,
+    extents: RefCell<BTreeMap<ExtentId, Extent>>,
     /// Extents without references, with the read epoch after which nobody can reach them.
     condemned: RefCell<VecDeque<(u64, ExtentId)>>,
     condemned_signal: Signal,
@@ -75,6 +76,8 @@ struct Extent {
     /// Read epoch in which the last reference was given back. A copy may have taken the extent up again
     /// since and given it back once more; only the last time counts.
     condemned: u64,
+    /// Whether payload and checksums are on the drive: not while they are being received.
+    is_written: bool,
 }
 
 /// Space for one extent, granted by [`Extents::reserve`].
@@ -143,7 +146,10 @@ impl<H: Host> Extents<H> {
         let extent = ExtentId { segment: open.id, block: open.next_block };
         open.next_block += blocks;
         let file = open.file.clone();
-        self.inner.extents.borrow_mut().insert(extent, Extent { payload_bytes, references: 1, condemned: 0 });
+        self.inner
+            .extents
+            .borrow_mut()
+            .insert(extent, Extent { payload_bytes, references: 1, condemned: 0, is_written: false });
         self.inner.account(extent.segment, i64::from(blocks));
         Ok(Reservation { extent, file })
     }
@@ -265,11 +271,52 @@ impl<H: Host> Extents<H> {
     /// Counts references while recovery reads the indexes.
     pub fn recover_reference(&self, extent: ExtentId, payload_bytes: u32) {
         let mut extents = self.inner.extents.borrow_mut();
-        let state = extents.entry(extent).or_insert(Extent { payload_bytes, references: 0, condemned: 0 });
+        let state = extents.entry(extent).or_insert(Extent {
+            payload_bytes,
+            references: 0,
+            condemned: 0,
+            is_written: true,
+        });
         state.references += 1;
         if state.references == 1 {
             self.inner.account(extent.segment, i64::from(extent_blocks(payload_bytes)));
         }
+    }
+
+    /// Says that extents are on the drive as a whole.
+    pub fn written(&self, written: impl Iterator<Item = ExtentId>) {
+        let mut extents = self.inner.extents.borrow_mut();
+        for extent in written {
+            if let Some(state) = extents.get_mut(&extent) {
+                state.is_written = true;
+            }
+        }
+    }
+
+    /// The first extent behind `after` that is written and referred to, with its payload bytes.
+    pub fn next_written(&self, after: Option<ExtentId>) -> Option<(ExtentId, u32)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let extents = self.inner.extents.borrow();
+        let mut behind = extents.range((from, Bound::Unbounded));
+        let is_used = |state: &Extent| state.is_written && state.references > 0;
+        behind.find(|(_, state)| is_used(state)).map(|(extent, state)| (*extent, state.payload_bytes))
+    }
+
+    /// Whether an extent is referred to.
+    pub fn is_referred(&self, extent: ExtentId) -> bool {
+        self.inner.extents.borrow().get(&extent).is_some_and(|state| state.references > 0)
+    }
+
+    /// Segments with how far their extents reach into them, and the bytes that extents take there.
+    pub fn reach(&self) -> Vec<(SegmentId, u64, u64)> {
+        let mut reach: BTreeMap<SegmentId, (u64, u64)> = BTreeMap::new();
+        for (extent, state) in self.inner.extents.borrow().iter() {
+            let blocks = extent_blocks(state.payload_bytes);
+            let (end, bytes) = reach.entry(extent.segment).or_default();
+            *end = (*end).max((u64::from(extent.block) + u64::from(blocks)) * BLOCK_BYTES as u64);
+            *bytes += u64::from(blocks) * BLOCK_BYTES as u64;
+        }
+        reach.into_iter().map(|(segment, (end, bytes))| (segment, end, bytes)).collect()
     }
 
     /// Waits until an extent is condemned after this call.
@@ -486,11 +533,11 @@ impl<H: Host> Inner<H> {
     /// Runs of blocks of a segment that no extent covers, its header block aside.
     fn gaps(&self, segment: SegmentId, blocks: u64) -> Vec<std::ops::Range<u64>> {
         let extents = self.extents.borrow();
-        let covered = extents.iter().filter(|(extent, _)| extent.segment == segment);
-        let mut covered: Vec<(u64, u64)> = covered
+        let of_it = ExtentId { segment, block: 0 }..=ExtentId { segment, block: u32::MAX };
+        let covered: Vec<(u64, u64)> = extents
+            .range(of_it)
             .map(|(extent, state)| (u64::from(extent.block), u64::from(extent_blocks(state.payload_bytes))))
             .collect();
-        covered.sort_unstable();
         let mut gaps = Vec::new();
         let mut next = 1;
         for (start, count) in covered {

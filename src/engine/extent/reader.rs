@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKSUM_CHUNK_BYTES, READ_AHEAD_BUFFERS};
 use crate::base::local::{Receiver, oneshot};
 use crate::engine::Engine;
+use crate::engine::damage::{Flaw, is_unreadable};
+use crate::engine::format::record::{ObjectPut, StoredPayload};
 use crate::engine::format::segment::ExtentTrailer;
-use crate::engine::format::{FileName, Slice};
+use crate::engine::format::{ExtentId, FileName, Slice};
 use crate::engine::shared::ReadPin;
 use crate::engine::types::EngineError;
 use crate::io::{Buffer, Chunk, Disk, Host};
@@ -19,6 +22,8 @@ use crate::io::{Buffer, Chunk, Disk, Host};
 pub struct PayloadReader<H: Host> {
     engine: Engine<H>,
     _pin: Rc<ReadPin>,
+    /// Whose payload it is, for what is told of damage.
+    object: Option<Arc<ObjectPut>>,
     inline: Option<Bytes>,
     /// Reads still to be started.
     plan: VecDeque<Piece>,
@@ -39,17 +44,29 @@ struct Piece {
 impl<H: Host> PayloadReader<H> {
     pub(in crate::engine) fn inline(engine: Engine<H>, pin: Rc<ReadPin>, bytes: Bytes) -> Self {
         let inline = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self { engine, _pin: pin, inline, plan: VecDeque::new(), ahead: VecDeque::new(), failed: false }
+        Self {
+            engine,
+            _pin: pin,
+            object: None,
+            inline,
+            plan: VecDeque::new(),
+            ahead: VecDeque::new(),
+            failed: false,
+        }
     }
 
     pub(in crate::engine) fn sliced(
         engine: Engine<H>,
         pin: Rc<ReadPin>,
-        slices: &[Slice],
+        object: Arc<ObjectPut>,
         range: Range<u64>,
     ) -> Self {
-        let plan = plan(slices, range);
-        Self { engine, _pin: pin, inline: None, plan, ahead: VecDeque::new(), failed: false }
+        let plan = match &object.payload {
+            StoredPayload::Slices(slices) => plan(slices, range),
+            StoredPayload::Inline(_) => VecDeque::new(),
+        };
+        let (ahead, object) = (VecDeque::new(), Some(object));
+        Self { engine, _pin: pin, object, inline: None, plan, ahead, failed: false }
     }
 
     /// The next run of bytes, or `None` at the end. Reads ahead a bounded number of buffers.
@@ -78,8 +95,8 @@ impl<H: Host> PayloadReader<H> {
             }
             let Some(piece) = self.plan.pop_front() else { return };
             let (done, chunk) = oneshot();
-            let engine = self.engine.clone();
-            self.engine.host().spawn(async move { done.send(read_piece(&engine, piece).await) });
+            let (engine, object) = (self.engine.clone(), self.object.clone());
+            self.engine.host().spawn(async move { done.send(read_told(&engine, piece, object).await) });
             self.ahead.push_back(chunk);
         }
     }
@@ -109,93 +126,178 @@ fn plan(slices: &[Slice], range: Range<u64>) -> VecDeque<Piece> {
     pieces
 }
 
-async fn read_piece<H: Host>(engine: &Engine<H>, piece: Piece) -> Result<Chunk, EngineError> {
-    let extent_bytes = piece.slice.extent_bytes as usize;
+/// Reads a piece, and tells of damage to it.
+async fn read_told<H: Host>(
+    engine: &Engine<H>,
+    piece: Piece,
+    object: Option<Arc<ObjectPut>>,
+) -> Result<Chunk, EngineError> {
+    match read_piece(engine, piece).await {
+        Ok(chunk) => Ok(chunk),
+        Err(Broken::Error(error)) => Err(error),
+        Err(Broken::Flaw(flaw)) => {
+            let segment = piece.slice.extent.segment;
+            let error = EngineError::Corrupt(format!(
+                "{} at offset {}: {}",
+                FileName::Data(segment),
+                flaw.offset,
+                flaw.what
+            ));
+            if let Some(object) = object {
+                engine.tell_payload_damage(segment, flaw, &object);
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn read_piece<H: Host>(engine: &Engine<H>, piece: Piece) -> Result<Chunk, Broken> {
+    let extent = Stored { extent: piece.slice.extent, bytes: piece.slice.extent_bytes };
+    let extent_bytes = extent.bytes as usize;
     let payload_bytes = extent_bytes.next_multiple_of(BLOCK_BYTES);
     let first = piece.start as usize - piece.start as usize % CHECKSUM_CHUNK_BYTES;
     let end = (piece.start + piece.length) as usize;
     let end = end.next_multiple_of(CHECKSUM_CHUNK_BYTES).min(payload_bytes);
-    let known = engine.trailer(piece.slice.extent);
+    let known = engine.trailer(extent.extent);
     // The checksum block is read along if it follows at once and there is room, else on its own.
     let along = known.is_none() && end == payload_bytes && end - first + BLOCK_BYTES <= BUFFER_BYTES;
     let trailer = match known {
         Some(trailer) => Some(trailer),
         None if along => None,
-        None => Some(read_trailer(engine, piece.slice).await?),
+        None => Some(read_trailer(engine, extent).await?),
     };
     let wanted = end - first + if along { BLOCK_BYTES } else { 0 };
-    let buffer = read_blocks(engine, piece.slice, first, wanted).await?;
+    let buffer = read_run(engine, extent, first, wanted).await?;
     let trailer = match trailer {
         Some(trailer) => trailer,
-        None => keep_trailer(engine, piece.slice, &buffer[end - first..])?,
+        None => keep_trailer(engine, extent, &buffer[end - first..])?,
     };
     let payload_end = end.min(extent_bytes);
     for (index, chunk) in buffer[..payload_end - first].chunks(CHECKSUM_CHUNK_BYTES).enumerate() {
         let number = first / CHECKSUM_CHUNK_BYTES + index;
         if trailer.checksums.get(number) != Some(&crc32c::crc32c(chunk)) {
-            return Err(damaged(
-                piece.slice,
-                first + index * CHECKSUM_CHUNK_BYTES,
-                "does not match its checksum",
-            ));
+            let offset = first + index * CHECKSUM_CHUNK_BYTES;
+            return Err(extent.flaw(offset, chunk.len(), NO_MATCH));
         }
     }
     let start = piece.start as usize - first;
     Ok(Chunk::Buffer(buffer, start..start + piece.length as usize))
 }
 
-async fn read_trailer<H: Host>(engine: &Engine<H>, slice: Slice) -> Result<Rc<ExtentTrailer>, EngineError> {
-    let offset = (slice.extent_bytes as usize).next_multiple_of(BLOCK_BYTES);
-    let buffer = read_blocks(engine, slice, offset, BLOCK_BYTES).await?;
-    keep_trailer(engine, slice, &buffer)
+/// What is said of payload that is not what was written.
+pub(in crate::engine) const NO_MATCH: &str = "payload does not match its checksum";
+
+/// An extent as slices name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Stored {
+    pub extent: ExtentId,
+    /// Payload bytes.
+    pub bytes: u32,
+}
+
+impl Stored {
+    /// The checksums, from their block.
+    pub fn trailer(self, block: &[u8]) -> Result<ExtentTrailer, Broken> {
+        ExtentTrailer::decode(block, self.extent, self.bytes).map_err(|_| {
+            let offset = (self.bytes as usize).next_multiple_of(BLOCK_BYTES);
+            self.flaw(offset, BLOCK_BYTES, "the checksums of payload are damaged")
+        })
+    }
+
+    /// Damage `offset` bytes into the extent.
+    pub fn flaw(self, offset: usize, bytes: usize, what: &str) -> Broken {
+        let offset = u64::from(self.extent.block) * BLOCK_BYTES as u64 + offset as u64;
+        Broken::Flaw(Flaw { offset, bytes: bytes as u64, what: what.to_string() })
+    }
+}
+
+/// Why something can't be read.
+#[derive(Debug)]
+pub(in crate::engine) enum Broken {
+    Flaw(Flaw),
+    Error(EngineError),
+}
+
+/// The checksum block of an extent, verified.
+async fn read_trailer<H: Host>(engine: &Engine<H>, extent: Stored) -> Result<Rc<ExtentTrailer>, Broken> {
+    let offset = (extent.bytes as usize).next_multiple_of(BLOCK_BYTES);
+    let buffer = read_blocks(engine, extent, offset, BLOCK_BYTES).await?;
+    keep_trailer(engine, extent, &buffer)
 }
 
 fn keep_trailer<H: Host>(
     engine: &Engine<H>,
-    slice: Slice,
+    extent: Stored,
     block: &[u8],
-) -> Result<Rc<ExtentTrailer>, EngineError> {
-    let trailer = ExtentTrailer::decode(block, slice.extent, slice.extent_bytes)
-        .map_err(|_| damaged(slice, slice.extent_bytes as usize, "is no checksum block of its extent"))?;
-    let trailer = Rc::new(trailer);
+) -> Result<Rc<ExtentTrailer>, Broken> {
+    let trailer = Rc::new(extent.trailer(block)?);
     engine.keep_trailer(trailer.clone());
     Ok(trailer)
 }
 
-/// Reads `length` bytes (whole blocks) that begin `offset` bytes into the extent.
-async fn read_blocks<H: Host>(
+/// Reads as [`read_blocks`] does. If some of it can't be read, it is tried in pieces, to tell which; what can
+/// be read after all is used.
+async fn read_run<H: Host>(
     engine: &Engine<H>,
-    slice: Slice,
+    extent: Stored,
+    first: usize,
+    length: usize,
+) -> Result<Buffer, Broken> {
+    let failed = match read_blocks(engine, extent, first, length).await {
+        Err(Broken::Flaw(flaw)) if length > CHECKSUM_CHUNK_BYTES => flaw,
+        other => return other,
+    };
+    let mut whole = engine.host().pool().acquire(length).await;
+    let payload_bytes = (extent.bytes as usize).next_multiple_of(BLOCK_BYTES);
+    let mut at = first;
+    while at < first + length {
+        // The checksum block is a piece of its own.
+        let end = if at < payload_bytes { payload_bytes } else { usize::MAX };
+        let count = CHECKSUM_CHUNK_BYTES.min(first + length - at).min(end - at);
+        whole.append(&read_blocks(engine, extent, at, count).await?);
+        at += count;
+    }
+    tracing::warn!(
+        "{} was read at the second attempt: {}",
+        FileName::Data(extent.extent.segment),
+        failed.what
+    );
+    Ok(whole)
+}
+
+/// Reads `length` bytes (whole blocks) that begin `offset` bytes into the extent.
+pub(in crate::engine) async fn read_blocks<H: Host>(
+    engine: &Engine<H>,
+    extent: Stored,
     offset: usize,
     length: usize,
-) -> Result<Buffer, EngineError> {
-    let name = FileName::Data(slice.extent.segment);
-    let (disk, file) = engine.file(name).await?;
+) -> Result<Buffer, Broken> {
+    let name = FileName::Data(extent.extent.segment);
+    let (disk, file) = match engine.file(name).await {
+        Err(EngineError::Corrupt(what)) => return Err(extent.flaw(offset, length, &what)),
+        opened => opened.map_err(Broken::Error)?,
+    };
     let buffer = engine.host().pool().acquire(length).await;
-    let position = u64::from(slice.extent.block) * BLOCK_BYTES as u64 + offset as u64;
+    let position = u64::from(extent.extent.block) * BLOCK_BYTES as u64 + offset as u64;
     let (result, mut buffer) = disk.read(&file, position, buffer, 0..length).await;
     match result {
         Ok(count) if count == length => {
             buffer.set_len(length);
             Ok(buffer)
         }
-        Ok(_) => Err(damaged(slice, offset, "lies beyond the end of its file")),
-        Err(error) => Err(EngineError::Failed(format!("reading {name} at offset {position}: {error}"))),
+        Ok(_) => Err(extent.flaw(offset, length, "payload lies beyond the end of the file")),
+        Err(error) if is_unreadable(&error) => {
+            Err(extent.flaw(offset, length, &format!("payload cannot be read ({error})")))
+        }
+        Err(error) => {
+            Err(Broken::Error(EngineError::Failed(format!("reading {name} at offset {position}: {error}"))))
+        }
     }
-}
-
-fn damaged(slice: Slice, offset: usize, what: &str) -> EngineError {
-    let position = u64::from(slice.extent.block) * BLOCK_BYTES as u64 + offset as u64;
-    EngineError::Corrupt(format!(
-        "{} at offset {position}: payload {what}",
-        FileName::Data(slice.extent.segment)
-    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::format::ExtentId;
     use proptest::prelude::*;
 
     proptest! {

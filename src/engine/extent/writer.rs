@@ -216,6 +216,7 @@ impl<H: Host> Open<H> {
         for (segment, file) in &self.files {
             self.engine.extents().sync(*segment, file).await?;
         }
+        self.engine.extents().written(self.slices.iter().map(|slice| slice.extent));
         Ok(())
     }
 }

@@ -8,8 +8,7 @@ use std::collections::btree_map::{Entry as Slot, Range};
 use std::iter::Peekable;
 use std::ops::Bound;
 
-use super::{Entry, UploadEntry};
-use crate::engine::format::Location;
+use super::{Entry, RecordPlace, UploadEntry};
 use crate::engine::types::{UploadId, Usage};
 use crate::engine::version::VersionId;
 
@@ -60,10 +59,10 @@ impl BucketIndex {
     }
 
     /// Where the records of the newest versions of a key stand, delete markers left out.
-    pub fn newest_records(&self, key: &[u8], count_max: usize) -> Vec<Location> {
+    pub fn newest_records(&self, key: &[u8], count_max: usize) -> Vec<RecordPlace> {
         let newest = self.walk(Bound::Included(key)).take_while(|(other, _)| *other == key);
         let objects = newest.take(count_max).filter(|(_, entry)| !entry.is_delete_marker());
-        objects.map(|(_, entry)| entry.location).collect()
+        objects.map(|(_, entry)| entry.record()).collect()
     }
 
     /// Makes `entry` a version of `key`; returns the version of the same name that it replaces.

@@ -103,7 +103,18 @@ impl EntryPayload {
     }
 }
 
+/// Where the record of a version stands, and what tells it from others that might stand there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordPlace {
+    pub location: Location,
+    pub sequence: u64,
+}
+
 impl Entry {
+    pub fn record(&self) -> RecordPlace {
+        RecordPlace { location: self.location, sequence: self.sequence }
+    }
+
     /// The name of the version.
     pub fn version(&self) -> VersionId {
         version_of(self.sequence, self.is_null())
@@ -465,6 +476,11 @@ impl Index {
         if *live == 0 {
             self.live.remove(&location.segment);
         }
+    }
+
+    /// Log segments that hold live records.
+    pub fn live_segments(&self) -> Vec<SegmentId> {
+        self.live.keys().copied().collect()
     }
 
     /// Bytes of live records in one log segment.

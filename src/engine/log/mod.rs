@@ -269,6 +269,24 @@ impl<H: Host> Log<H> {
         segments.iter().filter(|(id, _)| **id != current).map(|(id, segment)| (*id, *segment)).collect()
     }
 
+    /// Whether this core takes care of the segment.
+    pub fn has_segment(&self, id: SegmentId) -> bool {
+        self.inner.segments.borrow().contains_key(&id)
+    }
+
+    /// Up to where a segment is written, or may be; `None` if this core does not take care of it.
+    pub fn end_of(&self, id: SegmentId) -> Option<u32> {
+        let position = self.position();
+        if id == position.segment {
+            return Some(position.offset);
+        }
+        // Of segments that the start did not read, what they take of the drive is known: with the last block,
+        // which is no batch.
+        let of_it = self.inner.segments.borrow().get(&id).copied()?;
+        let end = of_it.bytes_used.min(log_end(self.inner.segment_bytes));
+        Some(end as u32)
+    }
+
     /// Bytes of all segments this core takes care of.
     pub fn bytes_used(&self) -> u64 {
         self.inner.segments.borrow().values().map(|segment| segment.bytes_used).sum()

@@ -1,26 +1,34 @@
-//! Reading a log segment from a place to its end: for recovery and cleaning.
+//! Reading a log segment from a place to its end: for recovery, cleaning and scrub.
+//!
+//! Where no whole batch stands, either nothing was written or something is damaged: that is for the caller to
+//! tell, by what [`SegmentScanner::later`] finds behind. [`SegmentScanner::salvage`] reads what is left of a
+//! damaged batch.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use bytes::Bytes;
 
-use crate::base::limits::BLOCK_BYTES;
+use crate::base::limits::{BLOCK_BYTES, UNREADABLE_BLOCKS_MAX};
+use crate::engine::damage::is_unreadable;
 use crate::engine::format::record::{RECORD_ALIGNMENT, RECORD_HEADER_BYTES, RecordHeader};
 use crate::engine::format::segment::{
     BATCH_HEADER_BYTES, BatchHeader, RecordsDigest, SegmentHeader, SegmentKind, log_end,
 };
-use crate::engine::format::{Location, SegmentId};
+use crate::engine::format::{FileName, Location, SegmentId};
 use crate::io::{Buffer, Disk};
 
 /// Bytes read at once, unless a batch is longer or the segment ends before.
 const WINDOW_BYTES: usize = 1024 * 1024;
 
-/// A record found in the log, checksums verified.
+/// A record found in the log. Its header and meta are as they were written.
 pub struct Scanned<'a> {
     pub kind: u8,
     pub meta: &'a [u8],
     pub payload: &'a [u8],
     pub location: Location,
+    /// Whether the payload is as it was written, too.
+    pub is_whole: bool,
 }
 
 impl Scanned<'_> {
@@ -43,14 +51,10 @@ pub enum ScanError {
     Malformed(Location),
 }
 
-/// A run of batches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scan {
-    /// First and last batch found, with their offsets; `None` if there was none.
-    pub first: Option<BatchHeader>,
-    pub last: Option<(BatchHeader, u32)>,
-    /// Where the next batch would stand.
-    pub end: u32,
+impl From<io::Error> for ScanError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// A segment file as its first blocks show it.
@@ -58,7 +62,7 @@ pub enum Opened<D: Disk> {
     Segment(SegmentScanner<D>),
     /// It was being made at a crash: no header, and no batch where the first one would stand.
     Unused,
-    /// Its header is damaged: batches follow it.
+    /// Its header and the copy of it are damaged.
     Damaged,
 }
 
@@ -67,93 +71,138 @@ pub struct SegmentScanner<D: Disk> {
     disk: D,
     file: D::File,
     pub header: SegmentHeader,
+    /// Whether the header at the front is damaged: it was read from its copy.
+    pub is_header_damaged: bool,
     window: Buffer,
     window_start: u64,
+    /// Blocks that cannot be read, by offset; they are taken for zeros.
+    pub unreadable: BTreeSet<u64>,
 }
 
 impl<D: Disk> SegmentScanner<D> {
     /// Opens a segment by its header.
     pub async fn open(disk: &D, file: D::File, id: SegmentId) -> io::Result<Opened<D>> {
         const FIRST_BYTES: usize = 2 * BLOCK_BYTES;
-        let (result, buffer) = disk.read(&file, 0, Buffer::heap(FIRST_BYTES), 0..FIRST_BYTES).await;
-        let count = result?;
-        let (header, batch) = buffer.whole()[..count].split_at(count.min(BLOCK_BYTES));
-        let header = match SegmentHeader::decode(header) {
-            Ok(header) if header.kind == SegmentKind::Log && header.id == id => header,
-            _ if batch.iter().all(|byte| *byte == 0) => return Ok(Opened::Unused),
-            _ => return Ok(Opened::Damaged),
+        let of_it = |block: &[u8]| {
+            SegmentHeader::decode(block).ok().filter(|it| it.kind == SegmentKind::Log && it.id == id)
+        };
+        let mut unreadable = BTreeSet::new();
+        let first = read_readable(disk, &file, 0, Buffer::heap(FIRST_BYTES), FIRST_BYTES, &mut unreadable);
+        let (count, first) = first.await?;
+        let (front, batch) = first.whole()[..count].split_at(count.min(BLOCK_BYTES));
+        let front = of_it(front);
+        let is_header_damaged = front.is_none();
+        let header = match front {
+            Some(header) => Some(header),
+            None => {
+                let name = FileName::Log(id).to_string();
+                let bytes = disk.list()?.into_iter().find(|file| file.name == name).map_or(0, |it| it.bytes);
+                let place = bytes.saturating_sub(BLOCK_BYTES as u64);
+                let mut ignored = BTreeSet::new();
+                let copy =
+                    read_readable(disk, &file, place, Buffer::heap(BLOCK_BYTES), BLOCK_BYTES, &mut ignored);
+                let (count, copy) = copy.await?;
+                of_it(&copy.whole()[..count]).filter(|header| header.bytes == bytes)
+            }
+        };
+        let Some(header) = header else {
+            let is_unused = unreadable.is_empty() && batch.iter().all(|byte| *byte == 0);
+            return Ok(if is_unused { Opened::Unused } else { Opened::Damaged });
         };
         // Grows with the first read.
         let window = Buffer::heap(BLOCK_BYTES);
-        Ok(Opened::Segment(Self { disk: disk.clone(), file, header, window, window_start: 0 }))
+        let (disk, unreadable) = (disk.clone(), BTreeSet::new());
+        let scanner = Self { disk, file, header, is_header_damaged, window, window_start: 0, unreadable };
+        Ok(Opened::Segment(scanner))
     }
 
-    /// Visits the records of every batch from `offset` on, up to the first that is not whole.
-    pub async fn scan<F>(&mut self, offset: u32, mut visit: F) -> Result<Scan, ScanError>
-    where
-        F: FnMut(Scanned<'_>) -> Result<(), ScanError>,
-    {
-        let mut scan = Scan { first: None, last: None, end: offset };
-        while self.step(&mut scan, &mut visit).await? {}
-        Ok(scan)
+    /// Where the last batch ends at the latest.
+    pub fn end(&self) -> u32 {
+        log_end(self.header.bytes).min(u64::from(u32::MAX)) as u32
     }
 
-    /// Visits the records of the next batch and moves `scan` past it; `false` if there is no whole one.
-    pub async fn step<F>(&mut self, scan: &mut Scan, visit: &mut F) -> Result<bool, ScanError>
-    where
-        F: FnMut(Scanned<'_>) -> Result<(), ScanError>,
-    {
-        let Some(batch) = self.batch(scan.end).await.map_err(ScanError::Io)? else { return Ok(false) };
-        let expected = scan.last.map(|(last, _)| last.sequence + 1);
-        if expected.is_some_and(|expected| expected != batch.sequence) {
-            return Ok(false);
+    /// The header of a batch of this segment at `offset`, if there is one.
+    pub async fn batch(&mut self, offset: u32) -> io::Result<Option<BatchHeader>> {
+        let end = self.end();
+        if u64::from(offset) + BLOCK_BYTES as u64 > u64::from(end) {
+            return Ok(None);
         }
-        let bytes = self.bytes(scan.end.into(), batch.bytes as usize).await.map_err(ScanError::Io)?;
-        let Some(records) = split_batch(bytes, &batch, scan.end) else { return Ok(false) };
+        let (id, nonce) = (self.header.id, self.header.nonce);
+        let bytes = self.bytes(offset.into(), BATCH_HEADER_BYTES).await?;
+        let batch = BatchHeader::decode(bytes).ok().filter(|batch| {
+            let fits = u64::from(offset) + u64::from(batch.bytes) <= u64::from(end);
+            batch.segment == id && batch.nonce == nonce && fits
+        });
+        Ok(batch)
+    }
+
+    /// Visits the records of a batch whose header was read at `offset`, if all of them are whole; else says
+    /// `false`.
+    pub async fn visit<F>(
+        &mut self,
+        offset: u32,
+        batch: &BatchHeader,
+        visit: &mut F,
+    ) -> Result<bool, ScanError>
+    where
+        F: FnMut(Scanned<'_>) -> Result<(), ScanError>,
+    {
+        let bytes = self.bytes(offset.into(), batch.bytes as usize).await.map_err(ScanError::Io)?;
+        let Some(records) = split_batch(bytes, batch, offset) else { return Ok(false) };
         for record in records {
             visit(record)?;
         }
-        scan.first.get_or_insert(batch);
-        scan.last = Some((batch, scan.end));
-        scan.end += (batch.bytes as usize).next_multiple_of(BLOCK_BYTES) as u32;
         Ok(true)
     }
 
-    /// Looks beyond `scan.end` for a whole batch that was written after what the scan found: then the scan
-    /// did not end at a torn tail but at damage. Returns its offset.
-    pub async fn later_batch(&mut self, scan: &Scan) -> io::Result<Option<u32>> {
-        let sequence_min = scan.last.map_or(2, |(last, _)| last.sequence + 2);
-        let mut offset = u64::from(scan.end) + BLOCK_BYTES as u64;
-        while offset + BLOCK_BYTES as u64 <= self.end() {
+    /// The first batch from `offset` on that is no earlier than `sequence_min`, with where it stands.
+    pub async fn later(&mut self, offset: u32, sequence_min: u64) -> io::Result<Option<(u32, BatchHeader)>> {
+        let mut offset = u64::from(offset);
+        while offset < u64::from(self.end()) {
             if let Some(batch) = self.batch(offset as u32).await?
                 && batch.sequence >= sequence_min
             {
-                return Ok(Some(offset as u32));
+                return Ok(Some((offset as u32, batch)));
             }
             offset += BLOCK_BYTES as u64;
         }
         Ok(None)
     }
 
-    /// Where the last batch ends at the latest.
-    fn end(&self) -> u64 {
-        log_end(self.header.bytes)
-    }
-
-    /// The header of a batch of this segment at `offset`, if there is one.
-    async fn batch(&mut self, offset: u32) -> io::Result<Option<BatchHeader>> {
-        if u64::from(offset) + BLOCK_BYTES as u64 > self.end() {
-            return Ok(None);
+    /// Visits what can be told of a damaged batch at `offset`: records whose meta is whole, whatever happened
+    /// to their payload. With its header lost, the batch is what stands before `until`.
+    ///
+    /// Returns whether nothing but payload was lost. If more was, records are only visited `if_partial`.
+    pub async fn salvage<F>(
+        &mut self,
+        offset: u32,
+        batch: Option<&BatchHeader>,
+        until: u32,
+        if_partial: bool,
+        visit: &mut F,
+    ) -> Result<bool, ScanError>
+    where
+        F: FnMut(Scanned<'_>) -> Result<(), ScanError>,
+    {
+        let length = batch.map_or((until - offset) as usize, |batch| batch.bytes as usize);
+        let id = self.header.id;
+        let bytes = self.bytes(offset.into(), length).await.map_err(ScanError::Io)?;
+        let (records, is_understood) = split_damaged(bytes, batch, id, offset);
+        if is_understood || if_partial {
+            for record in records {
+                visit(record)?;
+            }
         }
-        let (id, nonce, end) = (self.header.id, self.header.nonce, self.end());
-        let bytes = self.bytes(offset.into(), BATCH_HEADER_BYTES).await?;
-        let batch = BatchHeader::decode(bytes).ok().filter(|batch| {
-            batch.segment == id && batch.nonce == nonce && u64::from(offset) + u64::from(batch.bytes) <= end
-        });
-        Ok(batch)
+        Ok(is_understood)
     }
 
-    /// Bytes of the file from `offset` (a block boundary), zeros beyond its end.
+    /// Has everything read again from the drive that is asked for from now on. The log may have grown, and who
+    /// waits long between batches wants what is there now.
+    pub fn forget_window(&mut self) {
+        self.window.clear();
+    }
+
+    /// Bytes of the file from `offset` (a block boundary), zeros beyond its end and where it can't be read.
     async fn bytes(&mut self, offset: u64, count: usize) -> io::Result<&[u8]> {
         let have = self.window_start..self.window_start + self.window.len() as u64;
         if !(have.contains(&offset) && offset + count as u64 <= have.end) {
@@ -163,8 +212,9 @@ impl<D: Disk> SegmentScanner<D> {
             if window.capacity() < wanted {
                 window = Buffer::heap(wanted);
             }
-            let (result, mut window) = self.disk.read(&self.file, offset, window, 0..wanted).await;
-            let got = result?;
+            let read =
+                read_readable(&self.disk, &self.file, offset, window, wanted, &mut self.unreadable).await;
+            let (got, mut window) = read?;
             window.whole_mut()[got..wanted].fill(0);
             window.set_len(wanted);
             self.window = window;
@@ -175,28 +225,122 @@ impl<D: Disk> SegmentScanner<D> {
     }
 }
 
+/// Reads `wanted` bytes at `offset`. If that fails for the sectors' sake, block by block: unreadable ones are
+/// zeros then, and noted. Too many of them are an error.
+async fn read_readable<D: Disk>(
+    disk: &D,
+    file: &D::File,
+    offset: u64,
+    window: Buffer,
+    wanted: usize,
+    unreadable: &mut BTreeSet<u64>,
+) -> io::Result<(usize, Buffer)> {
+    let (result, mut window) = disk.read(file, offset, window, 0..wanted).await;
+    match result {
+        Ok(count) => return Ok((count, window)),
+        Err(error) if is_unreadable(&error) => {}
+        Err(error) => return Err(error),
+    }
+    let mut got = 0;
+    let mut block = Buffer::heap(BLOCK_BYTES);
+    while got < wanted {
+        let place = offset + got as u64;
+        let (result, back) = disk.read(file, place, block, 0..BLOCK_BYTES).await;
+        block = back;
+        let out = &mut window.whole_mut()[got..got + BLOCK_BYTES];
+        match result {
+            Ok(BLOCK_BYTES) => out.copy_from_slice(&block.whole()[..BLOCK_BYTES]),
+            Ok(_) => break,
+            Err(error) if is_unreadable(&error) && unreadable.len() < UNREADABLE_BLOCKS_MAX => {
+                unreadable.insert(place);
+                out.fill(0);
+            }
+            Err(error) => return Err(error),
+        }
+        got += BLOCK_BYTES;
+    }
+    Ok((got, window))
+}
+
 /// The records of a batch, or `None` unless every one is whole and of this batch.
 fn split_batch<'a>(bytes: &'a [u8], batch: &BatchHeader, offset: u32) -> Option<Vec<Scanned<'a>>> {
     let mut records = Vec::new();
     let mut at = BATCH_HEADER_BYTES;
     let mut digest = RecordsDigest::default();
     for _ in 0..batch.records {
-        let header = RecordHeader::decode(bytes.get(at..)?).ok()?;
-        let meta_at = at + RECORD_HEADER_BYTES;
-        let payload_at = meta_at + header.meta_bytes as usize;
-        let meta = bytes.get(meta_at..payload_at)?;
-        let payload = bytes.get(payload_at..payload_at + header.payload_bytes as usize)?;
-        if !header.check_meta(meta) || !header.check_payload(payload) {
+        let (header, record) = split_record(bytes, at, batch.segment, offset)?;
+        if !header.check_meta(record.meta) || !record.is_whole {
             return None;
         }
-        let location = Location {
-            segment: batch.segment,
-            offset: offset + at as u32,
-            length: header.record_bytes() as u32,
-        };
         digest.add(&header);
-        records.push(Scanned { kind: header.kind, meta, payload, location });
+        records.push(record);
         at += header.record_bytes().next_multiple_of(RECORD_ALIGNMENT);
     }
     (digest.value() == batch.digest).then_some(records)
+}
+
+/// The record at `at` in the bytes of a batch that stands at `offset`; its meta is not verified.
+fn split_record(
+    bytes: &[u8],
+    at: usize,
+    segment: SegmentId,
+    offset: u32,
+) -> Option<(RecordHeader, Scanned<'_>)> {
+    let header = RecordHeader::decode(bytes.get(at..)?).ok()?;
+    let meta_at = at + RECORD_HEADER_BYTES;
+    let payload_at = meta_at + header.meta_bytes as usize;
+    let meta = bytes.get(meta_at..payload_at)?;
+    let payload = bytes.get(payload_at..payload_at + header.payload_bytes as usize)?;
+    let location = Location { segment, offset: offset + at as u32, length: header.record_bytes() as u32 };
+    let is_whole = header.check_payload(payload);
+    Some((header, Scanned { kind: header.kind, meta, payload, location, is_whole }))
+}
+
+/// Records of a damaged batch whose meta is whole, and whether those are all that there were.
+///
+/// Behind a record with damaged meta the next one is found by lengths that may be damaged too. Bytes that a
+/// client stored could then pass for a record, so such ones only count if the whole batch adds up.
+fn split_damaged<'a>(
+    bytes: &'a [u8],
+    batch: Option<&BatchHeader>,
+    segment: SegmentId,
+    offset: u32,
+) -> (Vec<Scanned<'a>>, bool) {
+    let mut records = Vec::new();
+    let mut at = BATCH_HEADER_BYTES;
+    let mut digest = RecordsDigest::default();
+    let mut count = 0;
+    // Records before the first that is damaged.
+    let mut certain = None;
+    loop {
+        let is_end = match batch {
+            Some(batch) => count == batch.records,
+            None => bytes.get(at..at + RECORD_HEADER_BYTES).is_none_or(|it| it.iter().all(|byte| *byte == 0)),
+        };
+        if is_end {
+            break;
+        }
+        let Some((header, record)) = split_record(bytes, at, segment, offset) else {
+            certain.get_or_insert(records.len());
+            break;
+        };
+        digest.add(&header);
+        if header.check_meta(record.meta) {
+            records.push(record);
+        } else {
+            certain.get_or_insert(records.len());
+        }
+        count += 1;
+        at += header.record_bytes().next_multiple_of(RECORD_ALIGNMENT);
+    }
+    let adds_up = match batch {
+        Some(batch) => count == batch.records && at == batch.bytes as usize,
+        None => count > 0 && at <= bytes.len() && bytes.len() - at < BLOCK_BYTES,
+    };
+    // One that came from another batch may be among them.
+    let is_bound = batch.is_none_or(|batch| batch.digest == digest.value());
+    if !(adds_up && is_bound) {
+        records.truncate(certain.unwrap_or(0));
+    }
+    (records, adds_up && is_bound && certain.is_none())
 }

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 
+use super::damage::{DamageKind, Flaw};
 use super::format::checkpoint::{CheckpointEntry, CheckpointHeader};
 use super::format::{FileName, SegmentId};
-use super::log::LogSegment;
+use super::log::{LogPosition, LogSegment};
 use super::message::{Answer, Request};
 use super::types::EngineError;
 use super::{Engine, checkpoint, core_of, gc, owner_of};
@@ -19,6 +20,7 @@ use crate::io::{Disk, FileEntry, Host};
 use replay::{Chain, Replay};
 
 pub use prepare::prepare;
+pub(super) use prepare::verify_superblocks;
 
 /// Why a node's data cannot be opened.
 #[derive(Debug)]
@@ -69,11 +71,9 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     let inner = &engine.inner;
     let (me, cores) = (engine.me(), engine.cores());
     let inventory = take_inventory(engine)?;
-    let next_id = next_segment_id(&inventory, me as u32, cores as u32)?;
-    inner.checkpoint.next_id.set(next_id);
 
     let mut replay = Replay::open(engine, &inventory).await?;
-    let chains = choose_base(engine, &inventory, &replay).await?;
+    let chains = choose_base(engine, &inventory, &mut replay).await?;
     for chain in chains {
         replay.run(engine, chain).await?;
     }
@@ -85,7 +85,11 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     learn_buckets(engine).await?;
     learn_config(engine).await?;
     exchange_references(engine).await?;
+    find_missing(engine, &inventory, &replay);
+    let next_id = next_segment_id(engine, &inventory)?;
+    inner.checkpoint.next_id.set(next_id);
 
+    let met_damage = replay.met_damage;
     let (position, segments) = replay.finish(engine).await?;
     let own = segments.into_iter().filter(|(id, _)| *id as usize % cores == me);
     let own: BTreeMap<SegmentId, LogSegment> = own.collect();
@@ -96,6 +100,10 @@ pub async fn recover<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
         // It can be read meanwhile, under both keys.
         Err(EngineError::Full) => engine.settle_renames_later(),
         settled => settled?,
+    }
+    // The next start shall not have to read around it again.
+    if met_damage && let Err(error) = checkpoint::write(engine).await {
+        tracing::warn!("writing a checkpoint after damage: {error}");
     }
     gc::start(engine, own_data(&inventory, me, cores));
     Ok(())
@@ -123,11 +131,14 @@ fn take_inventory<H: Host>(engine: &Engine<H>) -> Result<Inventory, OpenError> {
 }
 
 /// The least number above all others that this core may give to a segment.
-fn next_segment_id(inventory: &Inventory, me: u32, cores: u32) -> Result<SegmentId, OpenError> {
-    let highest = inventory.logs.keys().chain(inventory.data.keys()).max();
+///
+/// Above those of files that are missing, too: what an index still refers to must not become something else.
+fn next_segment_id<H: Host>(engine: &Engine<H>, inventory: &Inventory) -> Result<SegmentId, OpenError> {
+    let there = inventory.logs.keys().chain(inventory.data.keys()).max().copied().unwrap_or(0);
+    let highest = there.max(engine.inner.shared.segment_max.load(Ordering::SeqCst));
     // 0 means "no segment" in the header of a first batch.
-    let least = highest.map_or(1, |id| u64::from(*id) + 1);
-    let (me, cores) = (u64::from(me), u64::from(cores));
+    let least = u64::from(highest) + 1;
+    let (me, cores) = (engine.me() as u64, engine.cores() as u64);
     let next = least + (me + cores - least % cores) % cores;
     // Nobody ever wrote that many: a file was renamed, or is not ours.
     let exhausted = || OpenError::Corrupt(format!("there is no segment number left after {}", least - 1));
@@ -140,19 +151,28 @@ fn next_segment_id(inventory: &Inventory, me: u32, cores: u32) -> Result<Segment
 async fn choose_base<H: Host>(
     engine: &Engine<H>,
     inventory: &Inventory,
-    replay: &Replay<H>,
+    replay: &mut Replay<H>,
 ) -> Result<Vec<Chain>, OpenError> {
     let identity = engine.inner.identity;
-    let own_chain = |from| Chain { generation: identity.generation, shard: identity.shard, from };
+    let mut reached: Option<LogPosition> = None;
+    let own_chain =
+        |from, reached| Chain { generation: identity.generation, shard: identity.shard, from, reached };
     let mut own: Vec<(usize, FileName)> = of_shard(inventory, identity.generation, identity.shard);
     own.sort_unstable_by_key(|(_, name)| std::cmp::Reverse(*name));
     let mut kept = Vec::new();
     for (drive, name) in own {
+        // Also one that is damaged otherwise tells how far the log went.
+        let header = checkpoint::read_header(&engine.host().disks()[drive], name, identity.node).await;
+        if let Ok(header) = &header
+            && reached.is_none_or(|reached| reached.sequence < header.position.sequence)
+        {
+            reached = Some(header.position);
+        }
         // The newest that can be loaded is the base. Only it and older ones count as kept: cleaning relies
         // on them.
         let found = match kept.is_empty() {
             true => load_into(engine, drive, name).await,
-            false => checkpoint::read_header(&engine.host().disks()[drive], name, identity.node).await,
+            false => header,
         };
         match found {
             Ok(header) => kept.push((header.sequence, header.position)),
@@ -160,26 +180,27 @@ async fn choose_base<H: Host>(
                 if kept.is_empty() {
                     engine.inner.index.take();
                 }
-                tracing::warn!("a checkpoint is not used: {why}");
+                note_checkpoint(engine, why);
             }
         }
     }
     for (sequence, position) in kept.iter().rev() {
         engine.inner.checkpoint.found(*sequence, *position);
     }
+    replay.check_headless(engine, kept.first().map(|(_, position)| *position))?;
     if let Some((_, from)) = kept.first() {
         engine.inner.shared.checkpoints_missing.fetch_sub(1, Ordering::SeqCst);
-        return Ok(vec![own_chain(Some(*from))]);
+        return Ok(vec![own_chain(Some(*from), reached)]);
     }
     for generation in (0..identity.generation).rev() {
         if let Some(mut chains) = load_generation(engine, inventory, generation).await {
             chains.extend(replay.chains_between(generation, identity.generation));
-            chains.push(own_chain(None));
+            chains.push(own_chain(None, reached));
             return Ok(chains);
         }
     }
     let mut chains = replay.chains_before(identity.generation);
-    chains.push(own_chain(None));
+    chains.push(own_chain(None, reached));
     Ok(chains)
 }
 
@@ -213,9 +234,11 @@ async fn load_generation<H: Host>(
         for (shard, of_one) in (0..).zip(&mut candidates) {
             let (drive, name) = *of_one.last().expect("checked above");
             match load_into(engine, drive, name).await {
-                Ok(header) => chains.push(Chain { generation, shard, from: Some(header.position) }),
+                Ok(header) => {
+                    chains.push(Chain { generation, shard, from: Some(header.position), reached: None })
+                }
                 Err(why) => {
-                    tracing::warn!("a checkpoint is not used: {why}");
+                    note_checkpoint(engine, why);
                     of_one.pop();
                     engine.inner.index.take();
                     continue 'again;
@@ -311,14 +334,47 @@ async fn learn_config<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// A checkpoint that can't be used costs time only.
+fn note_checkpoint<H: Host>(engine: &Engine<H>, unusable: checkpoint::Unusable) {
+    let checkpoint::Unusable { name, offset, bytes, why } = unusable;
+    let what = format!("{why}; the checkpoint is not used, so the start takes longer");
+    engine.note_damage(Flaw { offset, bytes, what }.in_file(DamageKind::Checkpoint, name));
+}
+
+/// Tells of segments that this core's index refers to, or that it counts references to, whose files are not
+/// there or too short: the node serves the rest.
+fn find_missing<H: Host>(engine: &Engine<H>, inventory: &Inventory, replay: &Replay<H>) {
+    for segment in engine.inner.index.borrow().live_segments() {
+        if !replay.has(segment) {
+            let bytes = engine.inner.index.borrow().live_bytes_in(segment);
+            let what = "the file is missing: objects and payload of small objects in it are lost".to_string();
+            let damage = Flaw { offset: 0, bytes, what }.in_file(DamageKind::Log, FileName::Log(segment));
+            engine.tell_damage(segment, damage);
+        }
+    }
+    for (segment, end, bytes) in engine.extents().reach() {
+        let (offset, what) = match inventory.data.get(&segment) {
+            None => (0, "the file is missing: payload in it is lost"),
+            Some((_, file)) if file.bytes < end => (file.bytes, "the file was cut: payload behind is lost"),
+            Some(_) => continue,
+        };
+        let bytes = bytes.min(end - offset);
+        let flaw = Flaw { offset, bytes, what: what.to_string() };
+        engine.note_damage(flaw.in_file(DamageKind::Extent, FileName::Data(segment)));
+    }
+}
+
 /// Tells every owner which of its extents this core's index refers to, and waits until all cores have.
 async fn exchange_references<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
     const REFERENCES_PER_MESSAGE: usize = 16 * 1024;
     let cores = engine.cores();
     let mut by_owner = vec![Vec::new(); cores];
+    let mut highest = engine.inner.index.borrow().live_segments().last().copied().unwrap_or(0);
     engine.inner.index.borrow().for_each_slice(|slice| {
+        highest = highest.max(slice.extent.segment);
         by_owner[slice.extent.segment as usize % cores].push((slice.extent, slice.extent_bytes));
     });
+    engine.inner.shared.segment_max.fetch_max(highest, Ordering::SeqCst);
     for (owner, references) in by_owner.into_iter().enumerate() {
         for run in references.chunks(REFERENCES_PER_MESSAGE) {
             engine.ask(owner, Request::RecoverReferences { references: run.to_vec() }).await?;

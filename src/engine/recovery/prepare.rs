@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::OpenError;
 use crate::base::limits::BLOCK_BYTES;
+use crate::engine::damage::{Damage, DamageKind};
 use crate::engine::format::superblock::Superblock;
 use crate::engine::{SUPERBLOCK_NAME, SUPERBLOCK_NAMES, Shared};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
@@ -106,6 +107,27 @@ async fn read<D: Disk>(disk: &D, drive: usize) -> Result<Option<Superblock>, Ope
         }
         (None, None) => Ok(None),
     }
+}
+
+/// What is damaged of a drive's superblocks.
+pub async fn verify_superblocks<D: Disk>(disk: &D) -> Vec<Damage> {
+    let mut damages = Vec::new();
+    for name in SUPERBLOCK_NAMES {
+        let what = match read_one(disk, name).await {
+            Ok(Ok(_)) => continue,
+            Ok(Err(what)) => what.unwrap_or_else(|| "it is missing".to_string()),
+            Err(error) => error.to_string(),
+        };
+        damages.push(Damage {
+            kind: DamageKind::Superblock,
+            file: name.to_string(),
+            offset: 0,
+            bytes: BLOCK_BYTES as u64,
+            what: format!("{what}; the next start writes it again"),
+            objects: Vec::new(),
+        });
+    }
+    damages
 }
 
 /// Reads one file of a superblock; the inner error says what is wrong with it, or nothing if it is missing.

@@ -1,15 +1,20 @@
-//! Replaying logs onto the index: torn tails are cut, a hole in the middle is an error.
+//! Replaying logs onto the index: torn tails are cut; damage in the middle is read around as far as nothing
+//! but payload was lost, and is an error otherwise.
 
 use std::collections::BTreeMap;
 
 use super::{Inventory, OpenError, bytes_on_drive};
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::Engine;
-use crate::engine::format::segment::log_end;
+use crate::engine::damage::{DamageKind, Flaw};
+use crate::engine::format::segment::{BatchHeader, SegmentHeader, SegmentKind, log_end};
 use crate::engine::format::{FileName, SegmentId};
-use crate::engine::log::scan::{Opened, Scan, ScanError, Scanned, SegmentScanner};
+use crate::engine::log::scan::{Opened, ScanError, Scanned, SegmentScanner};
 use crate::engine::log::{LogPosition, LogSegment};
-use crate::io::{Disk, Host, OpenMode};
+use crate::io::{Buffer, Disk, Durability, FileEntry, Host, OpenMode};
+
+/// Where the first batch of a segment stands.
+const FIRST: u32 = BLOCK_BYTES as u32;
 
 /// The log of one shard in one generation, from a position or from its beginning.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +22,8 @@ pub struct Chain {
     pub generation: u32,
     pub shard: u32,
     pub from: Option<LogPosition>,
+    /// A position that the log is known to have reached.
+    pub reached: Option<LogPosition>,
 }
 
 /// The log segments of all drives, and what the replay learnt of them.
@@ -24,6 +31,8 @@ pub struct Replay<H: Host> {
     segments: BTreeMap<SegmentId, Found<H>>,
     /// Where this core's own log ends.
     own_end: LogPosition,
+    /// Whether anything of a log was damaged that was replayed.
+    pub met_damage: bool,
 }
 
 struct Found<H: Host> {
@@ -32,15 +41,36 @@ struct Found<H: Host> {
     shard: u32,
     bytes: u64,
     bytes_on_drive: u64,
-    /// End of the last batch, once scanned.
+    /// Length of the file: less than its header says if it was cut.
+    bytes_left: u64,
+    /// Header and copy are damaged: nobody knows whose log it is. Records in it can be read by their places.
+    is_headless: bool,
+    /// End of the last batch, once replayed.
     end: Option<u32>,
 }
 
 impl<H: Host> Found<H> {
-    /// Whether it was scanned from its beginning and holds nothing.
+    /// Whether it was replayed from its beginning and holds nothing.
     fn is_unused(&self) -> bool {
-        self.end == Some(BLOCK_BYTES as u32)
+        self.end == Some(FIRST)
     }
+}
+
+/// Where the reading of a chain stands.
+struct Cursor<D: Disk> {
+    segment: SegmentId,
+    scanner: SegmentScanner<D>,
+    /// Where the next batch is looked for.
+    offset: u32,
+}
+
+/// The next batch after a place where no whole one stands.
+struct Next {
+    segment: SegmentId,
+    offset: u32,
+    batch: BatchHeader,
+    /// It follows on what was read before: nothing is missing.
+    is_linked: bool,
 }
 
 impl<H: Host> Replay<H> {
@@ -50,30 +80,55 @@ impl<H: Host> Replay<H> {
         let mut segments = BTreeMap::new();
         for (id, (drive, file)) in &inventory.logs {
             let disk = engine.host().disks()[*drive].clone();
+            let is_own = *id as usize % engine.cores() == engine.me();
             match open_scanner(&disk, *id).await? {
-                Some(scanner) if scanner.header.node != engine.inner.identity.node => {
+                Some(Opened::Segment(scanner)) if scanner.header.node != engine.inner.identity.node => {
                     let why = format!("{} belongs to another node", FileName::Log(*id));
                     return Err(OpenError::Foreign(why));
                 }
-                Some(scanner) => {
-                    let found = Found {
-                        disk,
-                        generation: scanner.header.generation,
-                        shard: scanner.header.shard,
-                        bytes: scanner.header.bytes,
-                        bytes_on_drive: bytes_on_drive(file),
-                        end: None,
-                    };
+                Some(Opened::Segment(scanner)) => {
+                    let found = Found::of(disk.clone(), file, &scanner.header);
+                    if is_own && scanner.is_header_damaged {
+                        restore_header(engine, &disk, &scanner.header).await;
+                    }
+                    if is_own && file.bytes < found.bytes {
+                        note(engine, *id, file.bytes, found.bytes - file.bytes, "the file was cut");
+                    }
                     segments.insert(*id, found);
                 }
-                None if *id as usize % engine.cores() == engine.me() => {
+                Some(Opened::Damaged) => {
+                    if is_own {
+                        note(engine, *id, 0, FIRST.into(), "the header and its copy are damaged");
+                    }
+                    segments.insert(*id, Found::headless(disk, file));
+                }
+                Some(Opened::Unused) if is_own => {
                     disk.remove(&FileName::Log(*id).to_string()).await?;
                 }
                 // Its owner removes it, or has removed it since this core listed it.
-                None => {}
+                Some(Opened::Unused) | None => {}
             }
         }
-        Ok(Self { segments, own_end: LogPosition { sequence: 1, ..LogPosition::default() } })
+        let own_end = LogPosition { sequence: 1, ..LogPosition::default() };
+        Ok(Self { segments, own_end, met_damage: false })
+    }
+
+    /// Segments of unknown chains may hold what is to be replayed, unless they are older than `before`.
+    pub fn check_headless(
+        &mut self,
+        engine: &Engine<H>,
+        before: Option<LogPosition>,
+    ) -> Result<(), OpenError> {
+        let (me, cores) = (engine.me(), engine.cores());
+        let first = before.map_or(0, |position| position.segment);
+        for (id, found) in self.segments.range(first..) {
+            if found.is_headless && *id as usize % cores == me {
+                self.met_damage = true;
+                let why = "the header and its copy are damaged, so that the changes in it cannot be replayed";
+                refuse(engine, *id, 0, why)?;
+            }
+        }
+        Ok(())
     }
 
     /// All chains of generations between the two, in order.
@@ -88,47 +143,38 @@ impl<H: Host> Replay<H> {
     }
 
     fn chains(&self, wanted: impl Fn(&&Found<H>) -> bool) -> Vec<Chain> {
-        let found = self.segments.values().filter(wanted).map(|found| (found.generation, found.shard));
-        let distinct: std::collections::BTreeSet<(u32, u32)> = found.collect();
-        distinct.into_iter().map(|(generation, shard)| Chain { generation, shard, from: None }).collect()
+        let found = self.segments.values().filter(|found| !found.is_headless).filter(wanted);
+        let distinct: std::collections::BTreeSet<(u32, u32)> =
+            found.map(|found| (found.generation, found.shard)).collect();
+        let chain = |(generation, shard)| Chain { generation, shard, from: None, reached: None };
+        distinct.into_iter().map(chain).collect()
     }
 
     /// Replays one chain.
     pub async fn run(&mut self, engine: &Engine<H>, chain: Chain) -> Result<(), OpenError> {
-        let first = chain.from.map_or(0, |from| from.segment);
-        let ids: Vec<SegmentId> = self
-            .segments
-            .range(first..)
-            .filter(|(_, found)| (found.generation, found.shard) == (chain.generation, chain.shard))
-            .map(|(id, _)| *id)
-            .collect();
-        // A segment that nothing was written to may be gone: the position is at its very beginning.
-        if let Some(from) = chain.from
-            && ids.first() != Some(&from.segment)
-            && from.offset > BLOCK_BYTES as u32
-        {
-            return Err(OpenError::Corrupt(format!("{} is missing", FileName::Log(from.segment))));
-        }
         let mut end = chain.from.unwrap_or(LogPosition { sequence: 1, ..LogPosition::default() });
-        let mut scanned = Vec::new();
-        for id in ids {
-            let start = if id == first { end.offset } else { BLOCK_BYTES as u32 };
-            let scan = self.scan(engine, id, start.max(BLOCK_BYTES as u32)).await?;
-            self.check_link(&chain, &end, id, &scan)?;
-            if let Some((last, offset)) = scan.last {
-                end = LogPosition {
-                    segment: id,
-                    offset: scan.end,
-                    sequence: last.sequence + 1,
-                    previous_segment: id,
-                    previous_offset: offset,
-                };
-                scanned.clear();
-            }
-            scanned.push((id, scan));
+        let first = end.segment;
+        let is_of_it = |found: &Found<H>| {
+            !found.is_headless && (found.generation, found.shard) == (chain.generation, chain.shard)
+        };
+        let ids = self.segments.range(first..).filter(|(_, found)| is_of_it(found)).map(|(id, _)| *id);
+        let ids: Vec<SegmentId> = ids.collect();
+        // A segment that nothing was written to may be gone: the position is at its very beginning.
+        if chain.from.is_some() && ids.first() != Some(&first) && end.offset > FIRST {
+            self.met_damage = true;
+            refuse(engine, first, 0, "the log goes on in this file, which is missing")?;
         }
-        for (id, scan) in scanned {
-            self.check_tail(id, &scan).await?;
+        if let Some((id, rest)) = ids.split_first() {
+            let offset = if *id == first { end.offset.max(FIRST) } else { FIRST };
+            let cursor =
+                Cursor { segment: *id, scanner: reopen(&self.segments[id].disk, *id).await?, offset };
+            self.read(engine, &chain, cursor, &mut end, rest).await?;
+        }
+        if let Some(reached) = chain.reached.filter(|reached| reached.sequence > end.sequence) {
+            self.met_damage = true;
+            let lost = reached.sequence - end.sequence;
+            let why = format!("the log ends here, but a checkpoint knows of {lost} more batches");
+            refuse(engine, end.segment, end.offset, &why)?;
         }
         let identity = engine.inner.identity;
         if (chain.generation, chain.shard) == (identity.generation, identity.shard) {
@@ -137,71 +183,172 @@ impl<H: Host> Replay<H> {
         Ok(())
     }
 
-    async fn scan(&mut self, engine: &Engine<H>, id: SegmentId, start: u32) -> Result<Scan, OpenError> {
+    /// Reads from the cursor to the end of the log; `rest` are the segments behind the cursor's.
+    async fn read(
+        &mut self,
+        engine: &Engine<H>,
+        chain: &Chain,
+        mut cursor: Cursor<H::Disk>,
+        end: &mut LogPosition,
+        mut rest: &[SegmentId],
+    ) -> Result<(), OpenError> {
         let (me, cores) = (engine.me(), engine.cores());
-        let found = self.segments.get_mut(&id).expect("listed above");
-        let mut scanner = reopen(&found.disk, id).await?;
-        let index = &engine.inner.index;
-        let visit = |scanned: Scanned<'_>| {
+        let mut apply = |scanned: Scanned<'_>| {
             let location = scanned.location;
             let record = scanned.decode()?;
             if record.owner(cores) == me {
-                index.borrow_mut().apply(record, location);
+                engine.inner.index.borrow_mut().apply(record, location);
             }
             Ok(())
         };
-        let scan = scanner.scan(start, visit).await.map_err(|error| match error {
-            ScanError::Io(error) => OpenError::Io(error),
-            ScanError::Malformed(at) => OpenError::Corrupt(format!(
-                "{} at offset {}: a whole record can't be understood",
-                FileName::Log(id),
-                at.offset
-            )),
-        })?;
-        found.end = Some(scan.end);
-        Ok(scan)
+        loop {
+            let id = cursor.segment;
+            let failed = |error: ScanError| error_of(id, error);
+            let found = cursor.scanner.batch(cursor.offset).await.map_err(|error| failed(error.into()))?;
+            let batch = found.filter(|batch| self.follows(chain, end, batch, cursor.offset));
+            if let Some(batch) = &batch
+                && cursor.scanner.visit(cursor.offset, batch, &mut apply).await.map_err(failed)?
+            {
+                *end = cursor.pass(batch);
+                continue;
+            }
+            let Some(next) = self.next(engine, chain, &mut cursor, *end, batch, rest).await? else {
+                self.set_end(id, cursor.offset);
+                rest.iter().for_each(|id| self.set_end(*id, FIRST));
+                return Ok(());
+            };
+            if !next.is_linked {
+                self.met_damage = true;
+                let is_lone = next.segment == id
+                    && (next.batch.previous_segment, next.batch.previous_offset) == (id, cursor.offset)
+                    && next.batch.sequence == end.sequence + 1;
+                let accepts = engine.inner.options.accept_damage;
+                let until = if next.segment == id { next.offset } else { cursor.scanner.end() };
+                let is_understood = match &batch {
+                    None if !is_lone => false,
+                    batch => {
+                        let batch = batch.as_ref();
+                        let salvaged =
+                            cursor.scanner.salvage(cursor.offset, batch, until, accepts, &mut apply).await;
+                        salvaged.map_err(failed)?
+                    }
+                };
+                let length = batch.map_or(until - cursor.offset, |batch| batch.bytes);
+                if is_understood {
+                    let what = "payload of small objects in the log is damaged";
+                    note(engine, id, cursor.offset.into(), length.into(), what);
+                } else {
+                    let lost = if batch.is_some() { 1 } else { next.batch.sequence - end.sequence };
+                    let why = format!(
+                        "{lost} batches of changes are damaged; the log goes on at offset {} of {}",
+                        next.offset,
+                        FileName::Log(next.segment),
+                    );
+                    refuse(engine, id, cursor.offset, &why)?;
+                }
+                if let Some(batch) = &batch {
+                    *end = cursor.pass(batch);
+                    continue;
+                }
+                *end = LogPosition {
+                    segment: next.segment,
+                    offset: next.offset,
+                    sequence: next.batch.sequence,
+                    previous_segment: next.batch.previous_segment,
+                    previous_offset: next.batch.previous_offset,
+                };
+            }
+            if next.segment == id {
+                cursor.offset = next.offset;
+                continue;
+            }
+            self.set_end(id, cursor.offset);
+            while let Some((skipped, behind)) = rest.split_first() {
+                rest = behind;
+                if *skipped == next.segment {
+                    break;
+                }
+                self.set_end(*skipped, FIRST);
+            }
+            let scanner = reopen(&self.segments[&next.segment].disk, next.segment).await?;
+            cursor = Cursor { segment: next.segment, scanner, offset: next.offset };
+        }
     }
 
-    /// The first batch of a segment names the batch before it. The replay must have ended exactly with that
-    /// one; only in a log replayed from its beginning may the cleaner have removed it.
-    fn check_link(
-        &self,
-        chain: &Chain,
-        end: &LogPosition,
-        id: SegmentId,
-        scan: &Scan,
-    ) -> Result<(), OpenError> {
-        let Some(batch) = scan.first else { return Ok(()) };
+    fn set_end(&mut self, id: SegmentId, end: u32) {
+        if let Some(found) = self.segments.get_mut(&id) {
+            found.end = Some(end);
+        }
+    }
+
+    /// Whether a batch at `offset` of its segment is the one after what was read. It names the batch before it;
+    /// only in a log replayed from its beginning may the cleaner have removed that one.
+    fn follows(&self, chain: &Chain, end: &LogPosition, batch: &BatchHeader, offset: u32) -> bool {
         let named = (batch.previous_segment, batch.previous_offset, batch.sequence);
-        if named == (end.previous_segment, end.previous_offset, end.sequence) {
-            return Ok(());
-        }
-        let cleaned = chain.from.is_none() && !self.segments.contains_key(&batch.previous_segment);
-        if cleaned && batch.sequence >= end.sequence {
-            return Ok(());
-        }
-        Err(OpenError::Corrupt(format!(
-            "{} at offset {}: the log breaks off here, but {} goes on after batch {} at offset {} of {}",
-            FileName::Log(end.segment),
-            end.offset,
-            FileName::Log(id),
-            batch.sequence.saturating_sub(1),
-            batch.previous_offset,
-            FileName::Log(batch.previous_segment),
-        )))
+        let is_next = named == (end.previous_segment, end.previous_offset, end.sequence);
+        let is_cleaned = chain.from.is_none()
+            && offset == FIRST
+            && batch.sequence >= end.sequence
+            && !self.segments.contains_key(&batch.previous_segment);
+        is_next || is_cleaned
     }
 
-    /// A tail is torn where one write was under way; whole batches after the tear mean damage.
-    async fn check_tail(&self, id: SegmentId, scan: &Scan) -> Result<(), OpenError> {
-        let mut scanner = reopen(&self.segments[&id].disk, id).await?;
-        match scanner.later_batch(scan).await? {
-            None => Ok(()),
-            Some(later) => Err(OpenError::Corrupt(format!(
-                "{} at offset {}: a batch is damaged, but a later one at offset {later} is whole",
-                FileName::Log(id),
-                scan.end
-            ))),
+    /// Looks for the next batch where no whole one stands. `broken` is the header of the one at the cursor, if
+    /// that is whole. `None` at the end of the log: what was being written when the node died is cut.
+    async fn next(
+        &mut self,
+        engine: &Engine<H>,
+        chain: &Chain,
+        cursor: &mut Cursor<H::Disk>,
+        end: LogPosition,
+        broken: Option<BatchHeader>,
+        rest: &[SegmentId],
+    ) -> Result<Option<Next>, OpenError> {
+        let id = cursor.segment;
+        // Most segments end before their last block, and nothing needs to be searched.
+        if let Some(following) = rest.first() {
+            let mut scanner = reopen(&self.segments[following].disk, *following).await?;
+            let first = scanner.batch(FIRST).await.map_err(|error| error_of(*following, error.into()))?;
+            let named = |batch: &BatchHeader| (batch.previous_segment, batch.previous_offset, batch.sequence);
+            let wanted = (end.previous_segment, end.previous_offset, end.sequence);
+            if let Some(batch) = first.filter(|batch| named(batch) == wanted) {
+                return Ok(Some(Next { segment: *following, offset: FIRST, batch, is_linked: true }));
+            }
         }
+        let skipped = broken.map_or(1, |batch| batch.bytes.div_ceil(BLOCK_BYTES as u32)) * BLOCK_BYTES as u32;
+        let later = cursor.scanner.later(cursor.offset + skipped, end.sequence + 1).await;
+        if let Some((offset, batch)) = later.map_err(|error| error_of(id, error.into()))? {
+            return Ok(Some(Next { segment: id, offset, batch, is_linked: false }));
+        }
+        for following in rest {
+            let mut scanner = reopen(&self.segments[following].disk, *following).await?;
+            let later = scanner.later(FIRST, end.sequence).await;
+            if let Some((offset, batch)) = later.map_err(|error| error_of(*following, error.into()))? {
+                let is_linked = broken.is_none() && self.follows(chain, &end, &batch, offset);
+                return Ok(Some(Next { segment: *following, offset, batch, is_linked }));
+            }
+            self.check_end(engine, *following, &scanner, FIRST..2 * FIRST)?;
+        }
+        self.check_end(engine, id, &cursor.scanner, cursor.offset..cursor.offset + skipped)?;
+        Ok(None)
+    }
+
+    /// Where the log seems to end, the next batch would stand in `place`: if that can be read, there was none.
+    fn check_end(
+        &mut self,
+        engine: &Engine<H>,
+        id: SegmentId,
+        scanner: &SegmentScanner<H::Disk>,
+        place: std::ops::Range<u32>,
+    ) -> Result<(), OpenError> {
+        let (start, end) = (u64::from(place.start), u64::from(place.end));
+        let is_within = start < u64::from(scanner.end());
+        let is_cut = self.segments[&id].bytes_left < end;
+        if is_within && (is_cut || scanner.unreadable.range(start..end).next().is_some()) {
+            self.met_damage = true;
+            refuse(engine, id, place.start, "changes may have stood here, which cannot be read")?;
+        }
+        Ok(())
     }
 
     /// Segments of earlier generations that this core takes care of from now on.
@@ -211,6 +358,11 @@ impl<H: Host> Replay<H> {
             *(*id) as usize % cores == me && found.generation != generation && !found.is_unused()
         });
         old.count()
+    }
+
+    /// Whether a log segment was there at the start.
+    pub fn has(&self, id: SegmentId) -> bool {
+        self.segments.contains_key(&id)
     }
 
     /// Where this core's log goes on, and the segments worth keeping. Segments of its own that were never
@@ -232,10 +384,106 @@ impl<H: Host> Replay<H> {
             if mine && let Some(end) = found.end {
                 settle(&found.disk, *id, u64::from(end)..log_end(found.bytes)).await?;
             }
-            let bytes_used = found.end.map_or(found.bytes_on_drive, u64::from);
+            // Of a file that was cut, nobody knows how far it was written.
+            let is_cut = found.bytes_left < found.bytes;
+            let unknown = if is_cut { log_end(found.bytes) } else { found.bytes_on_drive };
+            let bytes_used = found.end.map_or(unknown, u64::from);
             kept.insert(*id, LogSegment { generation: found.generation, shard: found.shard, bytes_used });
         }
         Ok((self.own_end, kept))
+    }
+}
+
+impl<H: Host> Found<H> {
+    fn of(disk: H::Disk, file: &FileEntry, header: &SegmentHeader) -> Self {
+        Self {
+            disk,
+            generation: header.generation,
+            shard: header.shard,
+            bytes: header.bytes,
+            bytes_on_drive: bytes_on_drive(file),
+            bytes_left: file.bytes,
+            is_headless: false,
+            end: None,
+        }
+    }
+
+    /// Of no generation, so that it is cleaned before all others.
+    fn headless(disk: H::Disk, file: &FileEntry) -> Self {
+        let (bytes, bytes_on_drive) = (file.bytes, bytes_on_drive(file));
+        let (generation, shard) = (0, 0);
+        Self {
+            disk,
+            generation,
+            shard,
+            bytes,
+            bytes_on_drive,
+            bytes_left: bytes,
+            is_headless: true,
+            end: None,
+        }
+    }
+}
+
+impl<D: Disk> Cursor<D> {
+    /// Moves behind a batch; the position there.
+    fn pass(&mut self, batch: &BatchHeader) -> LogPosition {
+        let (segment, previous_offset) = (self.segment, self.offset);
+        self.offset += (batch.bytes as usize).next_multiple_of(BLOCK_BYTES) as u32;
+        LogPosition {
+            segment,
+            offset: self.offset,
+            sequence: batch.sequence + 1,
+            previous_segment: segment,
+            previous_offset,
+        }
+    }
+}
+
+/// Takes note of damage in a log segment, if this core takes care of it.
+fn note<H: Host>(engine: &Engine<H>, id: SegmentId, offset: u64, bytes: u64, what: &str) {
+    if id as usize % engine.cores() == engine.me() {
+        let flaw = Flaw { offset, bytes, what: what.to_string() };
+        engine.note_damage(flaw.in_file(DamageKind::Log, FileName::Log(id)));
+    }
+}
+
+/// Something is lost that nobody can name: the start ends here, unless whoever started the node accepts that.
+fn refuse<H: Host>(engine: &Engine<H>, id: SegmentId, offset: u32, why: &str) -> Result<(), OpenError> {
+    if engine.inner.options.accept_damage {
+        note(engine, id, offset.into(), 0, why);
+        return Ok(());
+    }
+    Err(OpenError::Corrupt(format!(
+        "{} at offset {offset}: {why}. `ringcask check` tells what is damaged; `--accept-damage` starts the node \
+         without what is lost: keys changed there may be missing, or have the content they had before",
+        FileName::Log(id)
+    )))
+}
+
+fn error_of(id: SegmentId, error: ScanError) -> OpenError {
+    let name = FileName::Log(id);
+    match error {
+        ScanError::Io(error) => OpenError::Corrupt(format!("{name} cannot be read: {error}")),
+        ScanError::Malformed(at) => {
+            OpenError::Corrupt(format!("{name} at offset {}: a whole record can't be understood", at.offset))
+        }
+    }
+}
+
+/// Writes a damaged header again, from its copy.
+async fn restore_header<H: Host>(engine: &Engine<H>, disk: &H::Disk, header: &SegmentHeader) {
+    debug_assert_eq!(header.kind, SegmentKind::Log);
+    let what = "the header is damaged; it was read from its copy and is written again";
+    note(engine, header.id, 0, BLOCK_BYTES as u64, what);
+    let restored = async {
+        let file = disk.open(&FileName::Log(header.id).to_string(), OpenMode::Write).await?;
+        let mut block = Buffer::heap(BLOCK_BYTES);
+        block.append(&header.encode());
+        disk.write(&file, 0, block, 0..BLOCK_BYTES, Durability::Durable).await.0
+    };
+    if let Err(error) = restored.await {
+        tracing::warn!("writing the header of {} again: {error}", FileName::Log(header.id));
     }
 }
 
@@ -253,27 +501,22 @@ async fn settle<D: Disk>(disk: &D, id: SegmentId, unused: std::ops::Range<u64>) 
     Ok(())
 }
 
-/// Opens a log segment; `None` if it is gone, or was being made at a crash.
-async fn open_scanner<D: Disk>(disk: &D, id: SegmentId) -> Result<Option<SegmentScanner<D>>, OpenError> {
+/// Opens a log segment; `None` if it is gone.
+async fn open_scanner<D: Disk>(disk: &D, id: SegmentId) -> Result<Option<Opened<D>>, OpenError> {
     let file = match disk.open(&FileName::Log(id).to_string(), OpenMode::Read).await {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    match SegmentScanner::open(disk, file, id).await? {
-        Opened::Segment(scanner) => Ok(Some(scanner)),
-        Opened::Unused => Ok(None),
-        Opened::Damaged => Err(OpenError::Corrupt(format!(
-            "{} at offset 0: its header is damaged, but it holds records",
-            FileName::Log(id)
-        ))),
-    }
+    let opened = SegmentScanner::open(disk, file, id).await;
+    opened.map(Some).map_err(|error| error_of(id, error.into()))
 }
 
 async fn reopen<D: Disk>(disk: &D, id: SegmentId) -> Result<SegmentScanner<D>, OpenError> {
-    open_scanner(disk, id).await?.ok_or_else(|| {
-        OpenError::Corrupt(format!(
+    match open_scanner(disk, id).await? {
+        Some(Opened::Segment(scanner)) => Ok(scanner),
+        _ => Err(OpenError::Corrupt(format!(
             "{}: its header was readable a moment ago and is not now",
             FileName::Log(id)
-        ))
-    })
+        ))),
+    }
 }

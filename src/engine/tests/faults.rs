@@ -111,7 +111,9 @@ fn a_log_segment_with_a_damaged_header_is_reported_and_kept() {
         put(node.core(0), id, b"k", b"value").await.unwrap();
         node.shutdown().await;
         let name = files(&simulation, 0, "log-")[0].name.clone();
-        simulation.disk(0).flip_bit(&name, 20).unwrap();
+        let copy = files(&simulation, 0, "log-")[0].bytes - 4096;
+        simulation.flip_bit(0, &name, 20);
+        simulation.flip_bit(0, &name, copy + 20);
         let refused = Node::start(&simulation, 1, 1).await.err();
         assert!(matches!(refused, Some(OpenError::Corrupt(_))), "{refused:?}");
         assert!(files(&simulation, 0, "log-").iter().any(|file| file.name == name), "it was removed");

@@ -11,6 +11,8 @@ mod histories;
 mod model;
 mod operations;
 mod owed;
+mod rot;
+
 mod settings;
 mod versions;
 
@@ -71,6 +73,7 @@ fn small() -> Options {
         data_segment_bytes: 8 << 20,
         checkpoint_log_bytes: 2 << 20,
         cache_bytes: 64 << 10,
+        ..Options::default()
     }
 }
 
@@ -81,6 +84,7 @@ fn tiny() -> Options {
         data_segment_bytes: 1 << 20,
         checkpoint_log_bytes: 192 << 10,
         cache_bytes: 16 << 10,
+        ..Options::default()
     }
 }
 
@@ -107,16 +111,25 @@ impl Node {
             engines.push(engine);
         }
         let node = Self { engines };
-        let mut recovering = Vec::new();
+        let outcomes = Rc::new(RefCell::new(Vec::new()));
+        let ended = crate::base::local::Signal::default();
         for engine in &node.engines {
-            let (done, recovered) = crate::base::local::oneshot();
-            let engine = engine.clone();
-            engine.host().clone().spawn(async move { done.send(engine.recover().await) });
-            recovering.push(recovered);
+            let (engine, outcomes, ended) = (engine.clone(), outcomes.clone(), ended.clone());
+            engine.host().clone().spawn(async move {
+                let outcome = engine.recover().await;
+                outcomes.borrow_mut().push(outcome);
+                ended.raise();
+            });
         }
-        for recovered in recovering {
-            recovered.await.expect("recovery ends")?;
+        // A core that fails leaves the others waiting for it.
+        while outcomes.borrow().len() < cores {
+            let ends = ended.wait();
+            if outcomes.borrow().iter().any(Result::is_err) {
+                break;
+            }
+            ends.await;
         }
+        outcomes.take().into_iter().collect::<Result<Vec<()>, OpenError>>()?;
         Ok(node)
     }
 

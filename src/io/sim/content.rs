@@ -31,6 +31,8 @@ pub(super) struct Content {
     blocks: BTreeMap<u64, Block>,
     /// Numbers of the blocks that have versions beyond the durable one.
     dirty: BTreeSet<u64>,
+    /// Numbers of the blocks that fail to be read.
+    unreadable: BTreeSet<u64>,
     /// Byte ranges with space on the drive, by start: disjoint, not touching.
     extents: BTreeMap<u64, u64>,
     length: Versioned<u64>,
@@ -304,6 +306,31 @@ impl Content {
         self.blocks.insert(number, Versioned { durable: data, later: Vec::new() });
     }
 
+    /// Has the block at `offset` fail to be read until it is written again. False if the file does not reach
+    /// that far.
+    pub fn make_unreadable(&mut self, offset: u64) -> bool {
+        let reaches = offset < self.length();
+        if reaches {
+            self.unreadable.insert(offset / BLOCK);
+        }
+        reaches
+    }
+
+    /// Whether every block of `range` can be read.
+    pub fn is_readable(&self, range: Range<u64>) -> bool {
+        self.unreadable.range(range.start / BLOCK..range.end.div_ceil(BLOCK)).next().is_none()
+    }
+
+    /// Cuts the file to a length, at rest.
+    pub fn cut(&mut self, length: u64) {
+        if length < self.length() {
+            self.length = Versioned { durable: length, later: Vec::new() };
+            self.blocks.retain(|number, _| number * BLOCK < length);
+            self.dirty.retain(|number| number * BLOCK < length);
+            self.free(length.next_multiple_of(BLOCK)..u64::MAX);
+        }
+    }
+
     /// Byte ranges that have space on the drive, in order.
     pub fn allocated(&self) -> Vec<Range<u64>> {
         self.extents.iter().map(|(start, end)| *start..*end).collect()
@@ -315,6 +342,7 @@ impl Content {
             Change::Write { first, blocks } => {
                 let end = first + blocks.len() as u64;
                 for (number, data) in (first..).zip(blocks) {
+                    self.unreadable.remove(&number);
                     self.blocks.entry(number).or_default().push(sequence, data);
                     self.dirty.insert(number);
                 }

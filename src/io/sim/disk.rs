@@ -210,6 +210,18 @@ impl SimDisk {
         if file.borrow_mut().misdirect(from, to) { Ok(()) } else { Err(error(libc::EINVAL)) }
     }
 
+    /// Has the block at `offset` of a file fail to be read until it is written again: a bad sector.
+    pub fn make_unreadable(&self, name: &str, offset: u64) -> io::Result<()> {
+        let file = self.drive.file(name)?;
+        if file.borrow_mut().make_unreadable(offset) { Ok(()) } else { Err(error(libc::EINVAL)) }
+    }
+
+    /// Cuts a file to a length, at rest.
+    pub fn cut(&self, name: &str, length: u64) -> io::Result<()> {
+        self.drive.file(name)?.borrow_mut().cut(length);
+        Ok(())
+    }
+
     /// Byte ranges of a file that have space on the drive, in order; between them are holes.
     pub fn allocated(&self, name: &str) -> io::Result<Vec<Range<u64>>> {
         Ok(self.drive.file(name)?.borrow().allocated())
@@ -315,6 +327,10 @@ impl Disk for SimDisk {
         let content = file.content.clone();
         self.operate(move |drive| {
             if drive.fails("read errors", |faults| faults.read_error) {
+                return (Err(error(libc::EIO)), buffer);
+            }
+            if !content.borrow().is_readable(offset..offset + range.len() as u64) {
+                drive.executor.count("unreadable sectors", 1);
                 return (Err(error(libc::EIO)), buffer);
             }
             let start = range.start;

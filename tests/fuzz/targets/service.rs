@@ -124,6 +124,7 @@ impl Node {
             data_segment_bytes: 4 << 20,
             checkpoint_log_bytes: 1 << 20,
             cache_bytes: 64 << 10,
+            ..Options::default()
         };
         let engine = simulation.block_on(async {
             let shared = prepare(&host, 1).await.expect("an empty drive");
