@@ -82,6 +82,23 @@ pub const SEND_TIMEOUT_MS: u64 = 30_000;
 /// still use; a client that trickles single bytes can't hold a connection for long.
 pub const PROGRESS_BYTES_MIN: u64 = 16 * 1024;
 
+/// While requests of a core wait for I/O buffers, clients that are slower than this in each of
+/// [`CROWDED_SECONDS`] seconds on end are cut, the slowest first, as many as wait: buffers that they hold are
+/// what the others lack. A client at 64 KiB/s turns a large buffer round in four seconds.
+pub const CROWDED_BYTES_PER_SECOND_MIN: u64 = 64 * 1024;
+pub const CROWDED_SECONDS: u64 = 3;
+
+/// How long a new request waits for its first I/O buffer before it is told to slow down. SDKs try again, and
+/// give up themselves after a minute.
+pub const BUFFER_WAIT_MS_MAX: u64 = 15_000;
+
+/// A connection without a request gives its receive buffer back after this time, and waits with
+/// [`RESTING_BUFFER_BYTES`]. Sooner would cost clients that pause between requests two system calls more.
+pub const REST_AFTER_MS: u64 = 5_000;
+
+/// What a resting connection receives first.
+pub const RESTING_BUFFER_BYTES: usize = 64;
+
 /// Unread rest of a request body that is received and dropped to keep the connection; a longer one costs
 /// more than a new connection.
 pub const DRAIN_BYTES_MAX: u64 = 64 * 1024;
@@ -407,6 +424,14 @@ pub const REFUSALS_PER_CORE_MAX: usize = 64;
 /// Connections that wait to be accepted. The kernel lowers it to net.core.somaxconn; a burst of clients
 /// beyond it waits a second for its SYN to be repeated.
 pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Descriptors of a core beside connections and segment files that are kept open: two rings, their events,
+/// listening sockets, segments that are written, checkpoints and segments that are read in the background.
+pub const DESCRIPTORS_PER_CORE: usize = 32;
+
+/// Descriptors of a node beside those of its cores: directories, locks, webhooks, the admin listener's
+/// connections.
+pub const DESCRIPTORS_OF_NODE: usize = 128;
 
 /// Operations of a core's storage ring under way at a time. A drive's queue holds about a thousand; more
 /// here would only wait in the kernel, fewer would leave fast drives idle.

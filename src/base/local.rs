@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -93,6 +93,11 @@ impl Semaphore {
     /// Permits nobody holds.
     pub fn available(&self) -> usize {
         self.inner.free.get()
+    }
+
+    /// How many wait for permits.
+    pub fn waiting(&self) -> usize {
+        self.inner.waiting.borrow().iter().filter(|waiter| !waiter.abandoned.get()).count()
     }
 
     /// Takes `wanted` permits at once if nobody waits before and they are free.
@@ -240,6 +245,16 @@ impl Drop for SignalWait {
     fn drop(&mut self) {
         self.inner.waiting.borrow_mut().remove(&self.number);
     }
+}
+
+/// The outcome of `work`, or `None` if `limit` ends first, which drops the work.
+pub async fn within<T>(work: impl Future<Output = T>, limit: impl Future<Output = ()>) -> Option<T> {
+    let (mut work, mut limit) = (pin!(work), pin!(limit));
+    poll_fn(|context| match work.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => limit.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 /// Lets every other runnable task of a simple executor run first; product code asks `io::Host::yield_now`.

@@ -161,6 +161,8 @@ impl<H: Host> Health<H> {
                 failures.map(|failure| json!({ "part": failure.part.to_string(), "reason": failure.why }));
             shown["failures"] = failures.collect();
             shown["full"] = json!(health.is_full);
+            shown["payloadBytes"] = json!(health.payload_bytes);
+            shown["buffersHeld"] = json!(health.buffers_held);
             shown["bytesFree"] = json!(health.space.map(|space| space.bytes_free));
             shown["bytesTotal"] = json!(health.space.map(|space| space.bytes_total));
         }

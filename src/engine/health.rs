@@ -68,6 +68,10 @@ pub struct CoreHealth {
     pub is_stopping: bool,
     /// Its drive has so little room that new objects may be refused.
     pub is_full: bool,
+    /// Bytes that payload takes in its data segments, of objects and of what is on its way to become one.
+    pub payload_bytes: u64,
+    /// I/O buffers that somebody holds.
+    pub buffers_held: usize,
     /// Of its drive; `None` if the file system does not say.
     pub space: Option<Space>,
 }
@@ -135,6 +139,8 @@ impl<H: Host> Engine<H> {
             failures: found.into_iter().filter_map(|(part, why)| Some(Failure { part, why: why? })).collect(),
             is_stopping: inner.stopping.get(),
             is_full: inner.extents.is_full(),
+            payload_bytes: inner.extents.bytes_live(),
+            buffers_held: self.host().pool().held(),
             space: self.disk().space().ok(),
         }
     }

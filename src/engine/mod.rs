@@ -44,7 +44,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::base::limits::{EXTENT_TRAILERS_MAX, SCRUB_BYTES_PER_SECOND};
+use crate::base::limits::{EXTENT_TRAILERS_MAX, OPEN_FILES_MAX, SCRUB_BYTES_PER_SECOND};
 use crate::base::local::{Semaphore, Signal};
 use crate::io::{Disk, Host};
 use extent::Extents;
@@ -115,6 +115,8 @@ pub struct Options {
     pub scrub_bytes_per_second: u64,
     /// Whether the node starts without changes that are damaged in its log: see [`OpenError::Corrupt`].
     pub accept_damage: bool,
+    /// Segment files that this core keeps open for reading.
+    pub open_files_max: usize,
 }
 
 impl Default for Options {
@@ -126,6 +128,7 @@ impl Default for Options {
             cache_bytes: 64 << 20,
             scrub_bytes_per_second: SCRUB_BYTES_PER_SECOND,
             accept_damage: false,
+            open_files_max: OPEN_FILES_MAX,
         }
     }
 }
@@ -257,6 +260,7 @@ impl<H: Host> Engine<H> {
             reserve_bytes,
             next_id.clone(),
         );
+        let files = Files::new(options.open_files_max);
         let inner = Inner {
             readers: Readers::new(shared.clone(), me),
             checkpoint: checkpoint::State::new(next_id),
@@ -276,7 +280,7 @@ impl<H: Host> Engine<H> {
             renaming: RefCell::default(),
             cache,
             trailers: RefCell::new(quick_cache::unsync::Cache::new(EXTENT_TRAILERS_MAX)),
-            files: RefCell::default(),
+            files: RefCell::new(files),
             releases,
             scrub: gc::scrub::State::default(),
             damages: RefCell::default(),

@@ -176,7 +176,8 @@ impl<H: Host> Engine<H> {
         let start = location.offset as usize / BLOCK_BYTES * BLOCK_BYTES;
         let skip = location.offset as usize - start;
         let wanted = (skip + location.length as usize).next_multiple_of(BLOCK_BYTES);
-        let buffer = self.host().pool().acquire(wanted).await;
+        // Other cores wait for this: it must not wait for this core's clients.
+        let buffer = self.host().pool().acquire_now(wanted);
         let (result, buffer) = disk.read(&file, start as u64, buffer, 0..wanted).await;
         let count = match result {
             Err(error) if is_unreadable(&error) => {

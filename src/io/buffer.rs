@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::rc::Rc;
@@ -29,6 +30,7 @@ struct PoolInner {
 struct Class {
     offset: usize,
     buffer_bytes: usize,
+    count: usize,
     free: RefCell<Vec<u32>>,
     permits: Semaphore,
 }
@@ -36,19 +38,25 @@ struct Class {
 impl Class {
     fn new(offset: usize, buffer_bytes: usize, count: usize) -> Self {
         let free = (0..count as u32).rev().collect();
-        Self { offset, buffer_bytes, free: RefCell::new(free), permits: Semaphore::new(count) }
+        Self { offset, buffer_bytes, count, free: RefCell::new(free), permits: Semaphore::new(count) }
     }
 }
 
 impl Pool {
-    /// Makes an arena of about `arena_bytes` (at least four large and sixty-four small buffers).
+    /// Makes an arena of about `arena_bytes` (at least four large and sixty-four small buffers). Panics if there
+    /// is no memory for it.
     pub fn new(arena_bytes: usize) -> Self {
+        Self::try_new(arena_bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`Pool::new`], with an error that says in one line how much memory is missing.
+    pub fn try_new(arena_bytes: usize) -> io::Result<Self> {
         let small_count = (arena_bytes / SMALL_SHARE / SMALL_BUFFER_BYTES).max(64);
         let large_count = ((arena_bytes - arena_bytes / SMALL_SHARE) / BUFFER_BYTES).max(4);
         let large = Class::new(0, BUFFER_BYTES, large_count);
         let small = Class::new(large_count * BUFFER_BYTES, SMALL_BUFFER_BYTES, small_count);
-        let arena = Memory::map(large_count * BUFFER_BYTES + small_count * SMALL_BUFFER_BYTES);
-        Self { inner: Rc::new(PoolInner { arena, large, small }) }
+        let arena = Memory::try_map(large_count * BUFFER_BYTES + small_count * SMALL_BUFFER_BYTES)?;
+        Ok(Self { inner: Rc::new(PoolInner { arena, large, small }) })
     }
 
     /// Start and length of the arena, for registration with a ring.
@@ -59,6 +67,22 @@ impl Pool {
     /// Large buffers that nobody holds.
     pub fn large_available(&self) -> usize {
         self.inner.large.permits.available()
+    }
+
+    /// Buffers that somebody holds.
+    pub fn held(&self) -> usize {
+        let held = |class: &Class| class.count - class.permits.available();
+        held(&self.inner.large) + held(&self.inner.small)
+    }
+
+    /// Whether who asks for a buffer may have to wait.
+    pub fn is_exhausted(&self) -> bool {
+        self.inner.large.permits.available() == 0 || self.inner.small.permits.available() == 0
+    }
+
+    /// How many wait for a buffer.
+    pub fn waiting(&self) -> usize {
+        self.inner.large.permits.waiting() + self.inner.small.permits.waiting()
     }
 
     /// Waits for a buffer of at least `capacity` bytes; beyond [`BUFFER_BYTES`] it is made on the heap.
@@ -77,6 +101,12 @@ impl Pool {
         }
         let permit = self.class(capacity).permits.try_acquire(1)?;
         Some(self.take(capacity, permit))
+    }
+
+    /// A buffer of at least `capacity` bytes, made on the heap if none is free now. For work that must not wait
+    /// for clients, and gives the buffer back without waiting for any.
+    pub fn acquire_now(&self, capacity: usize) -> Buffer {
+        self.try_acquire(capacity).unwrap_or_else(|| Buffer::heap(capacity))
     }
 
     fn class(&self, capacity: usize) -> &Class {
@@ -247,12 +277,19 @@ struct Memory {
 
 impl Memory {
     fn map(bytes: usize) -> Self {
+        Self::try_map(bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_map(bytes: usize) -> io::Result<Self> {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         let flags = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new private mapping at an address of the kernel's choice aliases nothing.
         let start = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, flags, MapFlags::PRIVATE) };
-        let start = start.unwrap_or_else(|error| panic!("no memory for {bytes} bytes of buffers: {error}"));
-        Self { start: NonNull::new(start.cast()).expect("mmap never returns null on success"), bytes }
+        let start = start.map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("no memory for {bytes} bytes of buffers: {error}"))
+        })?;
+        Ok(Self { start: NonNull::new(start.cast()).expect("mmap never returns null on success"), bytes })
     }
 
     fn at(&self, offset: usize) -> NonNull<u8> {
@@ -282,6 +319,15 @@ mod tests {
         drop(held);
         assert_eq!(pool.large_available(), 4);
         assert!(pool.try_acquire(BUFFER_BYTES).is_some());
+    }
+
+    #[test]
+    fn who_must_not_wait_gets_a_buffer_of_its_own_when_the_pool_is_empty() {
+        let pool = Pool::new(0);
+        let held: Vec<_> = std::iter::from_fn(|| pool.try_acquire(BUFFER_BYTES)).collect();
+        assert!(!pool.acquire_now(BUFFER_BYTES).is_pooled());
+        drop(held);
+        assert!(pool.acquire_now(BUFFER_BYTES).is_pooled());
     }
 
     #[test]

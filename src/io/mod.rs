@@ -68,6 +68,7 @@ pub trait Disk: Clone + 'static {
     /// Its place among the host's drives.
     fn number(&self) -> usize;
 
+    /// Opens or makes a file. [`io::ErrorKind::ResourceBusy`] means that too many files are open: it may work later.
     fn open(&self, name: &str, mode: OpenMode) -> impl Future<Output = io::Result<Self::File>>;
 
     /// Reads into `buffer[range]` of its whole memory; fewer bytes only at the end of the file. The buffer's

@@ -176,6 +176,6 @@ impl Body {
 fn body_error(error: WireError) -> BodyError {
     match error {
         WireError::TimedOut => BodyError::TimedOut,
-        WireError::Closed | WireError::Stopped => BodyError::Incomplete,
+        WireError::Closed | WireError::Resting | WireError::Stopped => BodyError::Incomplete,
     }
 }

@@ -76,7 +76,9 @@ impl<S: Service> Connection<S> {
         let head_only = head.method == "HEAD";
         let modern = head.version_minor >= 1;
         self.body.begin(framing.body, framing.expects_continue);
-        let response = self.service.call(head, &mut self.body, self.peer).await;
+        // What an operation keeps while it waits is tens of kilobytes: a connection without a request must not
+        // hold room for it.
+        let response = Box::pin(self.service.call(head, &mut self.body, self.peer)).await;
 
         let remainder = self.body.remainder();
         let draining = self.body.wire.member.connections.is_draining();

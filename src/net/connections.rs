@@ -3,6 +3,9 @@
 //! A timer for each receive and send would cost more than the small requests it guards. Instead a connection
 //! has an amount of patience, counted in ticks; one task per core takes a tick from each connection that
 //! waits for its peer, and cancels the operation of one that has none left.
+//!
+//! The same task looks whether requests wait for I/O buffers. If they do, the slowest clients are cut: clients
+//! that take or send their bytes one by one would otherwise hold all buffers for as long as they please.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,7 +19,7 @@ use super::Limits;
 use crate::base::limits::{CUT_TIMEOUT_MS, RESPONSE_BUFFERS_SPARE_MAX};
 use crate::base::local::Signal;
 use crate::http::date::{self, IMF_FIXDATE_BYTES};
-use crate::io::TimestampMs;
+use crate::io::{Pool, TimestampMs};
 
 /// The connections of a core. Clones share it.
 #[derive(Clone)]
@@ -26,6 +29,8 @@ pub struct Connections {
 
 struct Inner {
     limits: Limits,
+    /// The buffers that bodies and responses take, if connections look after them.
+    pool: Option<Pool>,
     allowances: Allowances,
     members: RefCell<BTreeMap<u64, Rc<Watch>>>,
     next_number: Cell<u64>,
@@ -40,7 +45,17 @@ struct Inner {
 
 impl Connections {
     pub fn new(limits: Limits) -> Self {
+        Self::with_pool(limits, None)
+    }
+
+    /// Connections that cut the slowest clients while requests wait for buffers of `pool`.
+    pub fn sharing(limits: Limits, pool: Pool) -> Self {
+        Self::with_pool(limits, Some(pool))
+    }
+
+    fn with_pool(limits: Limits, pool: Option<Pool>) -> Self {
         let inner = Inner {
+            pool,
             allowances: Allowances::new(&limits),
             limits,
             members: RefCell::default(),
@@ -134,6 +149,29 @@ impl Connections {
                 return;
             }
             members.values().for_each(|watch| watch.tick());
+            let waiting = self.inner.pool.as_ref().map_or(0, Pool::waiting);
+            self.cut_slowest(waiting);
+        }
+    }
+
+    /// Cuts up to `count` of the clients that have been slow for too long where others wait for buffers.
+    fn cut_slowest(&self, count: usize) {
+        let limits = &self.inner.limits;
+        let members = self.inner.members.borrow();
+        let mut slow: Vec<&Rc<Watch>> = Vec::new();
+        for watch in members.values() {
+            watch.judge_speed(limits.crowded_bytes_per_tick_min);
+            if count > 0 && watch.slow_ticks.get() >= limits.crowded_ticks {
+                slow.push(watch);
+            }
+        }
+        slow.sort_unstable_by_key(|watch| std::cmp::Reverse(watch.slow_ticks.get()));
+        if !slow.is_empty() {
+            tracing::warn!("{count} requests wait for buffers: the slowest clients are cut");
+        }
+        for watch in slow.into_iter().take(count) {
+            watch.timed_out.set(true);
+            watch.cancel();
         }
     }
 
@@ -171,6 +209,8 @@ pub(super) struct Allowances {
     pub(super) body: Allowance,
     pub(super) send: Allowance,
     pub(super) linger: Allowance,
+    /// Ticks after which a connection without a request rests.
+    rest: u64,
 }
 
 impl Allowances {
@@ -186,6 +226,7 @@ impl Allowances {
             body: renewed(limits.body_timeout),
             send: renewed(limits.send_timeout),
             linger: once(limits.linger_timeout),
+            rest: ticks(limits.rest_after),
         }
     }
 }
@@ -223,6 +264,8 @@ pub(super) enum WireError {
     Closed,
     /// Patience ran out.
     TimedOut,
+    /// No request came for a while: the wait goes on with less memory.
+    Resting,
     /// The node stops.
     Stopped,
 }
@@ -237,7 +280,14 @@ struct Watch {
     granted: Cell<Allowance>,
     /// Bytes since `patience` was granted or renewed.
     progress: Cell<u64>,
+    /// Bytes since the last tick.
+    moved: Cell<u64>,
+    /// Ticks on end in which less was moved than a crowded core wants.
+    slow_ticks: Cell<u64>,
+    /// Ticks until the connection rests; 0 if it does, or waits for no request.
+    rest: Cell<u64>,
     timed_out: Cell<bool>,
+    resting: Cell<bool>,
     stopped: Cell<bool>,
     canceller: RefCell<Canceller>,
 }
@@ -254,6 +304,21 @@ impl Watch {
             }
             left => self.patience.set(left - 1),
         }
+        if self.wait.get() == Wait::Request && self.rest.get() > 0 {
+            self.rest.set(self.rest.get() - 1);
+            if self.rest.get() == 0 && !self.timed_out.get() {
+                self.resting.set(true);
+                self.cancel();
+            }
+        }
+    }
+
+    /// Counts a tick in which a body or a response, which need buffers, hardly moved.
+    fn judge_speed(&self, bytes_min: u64) {
+        let moves = self.wait.get() == Wait::Peer && self.granted.get().progress_bytes > 0;
+        let is_slow = moves && self.moved.get() < bytes_min;
+        self.slow_ticks.set(if is_slow { self.slow_ticks.get() + 1 } else { 0 });
+        self.moved.set(0);
     }
 
     fn cancel(&self) {
@@ -269,6 +334,7 @@ impl Membership {
         self.watch.patience.set(allowance.ticks);
         self.watch.granted.set(allowance);
         self.watch.progress.set(0);
+        self.watch.rest.set(self.connections.allowances().rest);
     }
 
     /// Begins a wait: hands out what cancels its operation.
@@ -278,6 +344,7 @@ impl Membership {
             return Err(WireError::Stopped);
         }
         watch.timed_out.set(false);
+        watch.resting.set(false);
         watch.wait.set(wait);
         Ok(watch.canceller.borrow().handle())
     }
@@ -287,12 +354,14 @@ impl Membership {
         let watch = &self.watch;
         watch.wait.set(Wait::Nothing);
         let Ok(bytes) = result else {
-            return Err(match (watch.stopped.get(), watch.timed_out.get()) {
-                (true, _) => WireError::Stopped,
-                (_, true) => WireError::TimedOut,
-                _ => WireError::Closed,
+            return Err(match () {
+                () if watch.stopped.get() => WireError::Stopped,
+                () if watch.timed_out.get() => WireError::TimedOut,
+                () if watch.resting.get() => WireError::Resting,
+                () => WireError::Closed,
             });
         };
+        watch.moved.set(watch.moved.get() + bytes as u64);
         let progress = watch.progress.get() + bytes as u64;
         let granted = watch.granted.get();
         let renewed = granted.progress_bytes > 0 && progress >= granted.progress_bytes;

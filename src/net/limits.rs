@@ -17,6 +17,12 @@ pub struct Limits {
     pub linger_bytes_max: u64,
     pub progress_bytes_min: u64,
     pub drain_bytes_max: u64,
+    /// When a connection without a request gives its buffer back.
+    pub rest_after: Duration,
+    /// What a client must move in each tick while requests wait for buffers, and for how many ticks it may fail
+    /// to.
+    pub crowded_bytes_per_tick_min: u64,
+    pub crowded_ticks: u64,
 }
 
 impl Default for Limits {
@@ -31,6 +37,10 @@ impl Default for Limits {
             linger_bytes_max: limits::LINGER_BYTES_MAX,
             progress_bytes_min: limits::PROGRESS_BYTES_MIN,
             drain_bytes_max: limits::DRAIN_BYTES_MAX,
+            rest_after: Duration::from_millis(limits::REST_AFTER_MS),
+            crowded_bytes_per_tick_min: limits::CROWDED_BYTES_PER_SECOND_MIN * limits::CONNECTION_TICK_MS
+                / 1000,
+            crowded_ticks: limits::CROWDED_SECONDS * 1000 / limits::CONNECTION_TICK_MS,
         }
     }
 }

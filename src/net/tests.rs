@@ -4,10 +4,12 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::{CHUNK_BYTES, Server, impatient, pattern, run};
+use harness::{CHUNK_BYTES, Server, impatient, pattern, run, run_sharing};
 use proptest::prelude::*;
 
 use super::{BodyError, Limits};
+use crate::base::limits::BUFFER_BYTES;
+use crate::io::Pool;
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
@@ -278,6 +280,49 @@ fn a_client_that_does_not_read_its_response_is_cut() {
         client.send("GET /stream?100000000 HTTP/1.1\r\nHost: h\r\n\r\n").await;
         server.deserted().await;
         assert!(client.rest().await.len() < 100_000_000);
+    });
+}
+
+#[test]
+fn while_requests_wait_for_buffers_the_slowest_client_is_cut_and_no_other() {
+    let pool = Pool::new(0);
+    let limits =
+        Limits { tick: Duration::from_millis(3), crowded_bytes_per_tick_min: 1_000, ..Limits::default() };
+    run_sharing(limits, pool.clone(), async |server| {
+        let mut stuck = server.connect().await;
+        stuck.send("GET /stream?100000000 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        monoio::time::sleep(limits.tick * 20).await;
+        let mut idle = server.connect().await;
+        monoio::time::sleep(limits.tick * 20).await;
+        assert_eq!(server.connections.active(), 2, "nobody waits for a buffer");
+        let held: Vec<_> = std::iter::from_fn(|| pool.try_acquire(BUFFER_BYTES)).collect();
+        let (_, ()) = monoio::join!(pool.acquire(BUFFER_BYTES), async {
+            while server.connections.active() == 2 {
+                monoio::time::sleep(limits.tick).await;
+            }
+            drop(held);
+        });
+        assert!(stuck.rest().await.len() < 100_000_000);
+        idle.send("GET /bytes?1 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+        assert_eq!(idle.answer().await.status, 200);
+    });
+}
+
+#[test]
+fn a_connection_that_rested_is_served_as_before() {
+    let limits =
+        Limits { tick: Duration::from_millis(3), rest_after: Duration::from_millis(9), ..Limits::default() };
+    run(limits, async |server| {
+        let mut client = server.connect().await;
+        for round in 0..3 {
+            monoio::time::sleep(limits.tick * 20).await;
+            let body = pattern(round, 40_000 * round + 1);
+            client
+                .send(format!("PUT /echo HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len()))
+                .await;
+            client.send(body.clone()).await;
+            assert_eq!(client.answer().await.body, body);
+        }
     });
 }
 

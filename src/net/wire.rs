@@ -7,7 +7,7 @@ use monoio::io::{AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, Cancelab
 use monoio::net::TcpStream;
 
 use super::connections::{Membership, Wait, WireError};
-use crate::base::limits::{HEAD_BYTES_MAX, RECEIVE_BUFFER_BYTES};
+use crate::base::limits::{HEAD_BYTES_MAX, RECEIVE_BUFFER_BYTES, RESTING_BUFFER_BYTES};
 use crate::io::Buffer;
 
 /// What carries the bytes of a connection; another variant carries them encrypted.
@@ -91,15 +91,20 @@ impl Wire {
             self.received.drain(..self.start);
             self.start = 0;
         }
-        let length = self.received.len();
-        if length == self.received.capacity() {
-            self.received.reserve_exact(length.clamp(RECEIVE_BUFFER_BYTES, HEAD_BYTES_MAX));
+        loop {
+            let length = self.received.len();
+            if length == self.received.capacity() {
+                self.received.reserve_exact(length.clamp(RECEIVE_BUFFER_BYTES, HEAD_BYTES_MAX));
+            }
+            let capacity = self.received.capacity();
+            let received = std::mem::take(&mut self.received);
+            let (result, received) = self.receive(wait, received.slice_mut(length..capacity)).await;
+            self.received = received.into_inner();
+            if result != Err(WireError::Resting) {
+                return result;
+            }
+            self.received = Vec::with_capacity(RESTING_BUFFER_BYTES);
         }
-        let capacity = self.received.capacity();
-        let received = std::mem::take(&mut self.received);
-        let (result, received) = self.receive(wait, received.slice_mut(length..capacity)).await;
-        self.received = received.into_inner();
-        result
     }
 
     /// Receives what fits `buffer` and is there; 0 at the end. Read-ahead must have been read.

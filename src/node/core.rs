@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::descriptors::Descriptors;
 use super::life::Reporter;
 use super::mesh::{Delivery, Exchange, Ports};
 use super::phase::{Life, Phase};
@@ -43,6 +44,7 @@ pub struct CoreStart {
     pub webhooks: Webhooks,
     /// The admin API's listening socket: core 0's alone.
     pub admin: Option<TcpListener>,
+    pub descriptors: Descriptors,
     pub shared: Arc<engine::Shared>,
     pub ports: Ports<Message, Reply, Connection>,
     pub listener: TcpListener,
@@ -92,6 +94,8 @@ struct Core {
     admin: Rc<AdminService<RingHost>>,
     /// Places for connections of the admin API.
     admin_places: Semaphore,
+    /// Places for connections that are told that there are too many.
+    refusal_places: Semaphore,
     connections: Connections,
     /// Raised when the phase may have changed.
     changed: Signal,
@@ -153,9 +157,13 @@ impl Core {
     /// Joins the layers on this core and begins to answer the others.
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
         let CoreStart { core, settings, credentials, master_key, webhooks, .. } = start;
-        let CoreStart { shared, ports, loads, life, .. } = start;
+        let CoreStart { descriptors, shared, ports, loads, life, .. } = start;
         let exchange = Exchange::new(ports, Reply::stopping);
-        let options = engine::Options { cache_bytes: settings.cache_bytes, ..engine::Options::default() };
+        let options = engine::Options {
+            cache_bytes: settings.cache_bytes,
+            open_files_max: descriptors.files,
+            ..engine::Options::default()
+        };
         let mesh = Rc::new(EngineMesh(exchange.clone()));
         let engine = Engine::new(host.clone(), mesh, shared, options);
         let protocol = s3::Settings {
@@ -201,7 +209,8 @@ impl Core {
             identities,
             admin: Rc::new(admin),
             admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
-            connections: Connections::new(net::Limits::default()),
+            connections: Connections::sharing(net::Limits::default(), host.pool().clone()),
+            refusal_places: Semaphore::new(descriptors.refusals),
             changed: Signal::default(),
             host,
             engine,
@@ -318,14 +327,20 @@ impl Core {
         listener: &monoio::net::TcpListener,
         take: impl Fn(monoio::net::TcpStream, SocketAddr),
     ) {
+        let mut failing = false;
         while !self.life.reached(Phase::Draining) {
             match listener.accept().await {
-                Ok((stream, peer)) => take(stream, peer),
+                Ok((stream, peer)) => {
+                    failing = false;
+                    take(stream, peer);
+                }
                 Err(_) if self.life.reached(Phase::Draining) => return,
                 // accept(2): errors of the connection that was to be accepted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!("cannot accept connections: {error}");
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!("cannot accept connections: {error}; trying again until it works");
+                    }
                     self.host.sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -359,9 +374,10 @@ impl Core {
         let core = self.clone();
         self.host.spawn(async move {
             let (service, connections) = (core.service.clone(), core.connections.clone());
-            match place.is_beyond_limit() {
-                false => net::serve_connection(stream, peer, service, connections).await,
-                true => net::refuse_connection(stream, peer, service, connections).await,
+            if !place.is_beyond_limit() {
+                net::serve_connection(stream, peer, service, connections).await;
+            } else if let Some(_place) = core.refusal_places.try_acquire(1) {
+                net::refuse_connection(stream, peer, service, connections).await;
             }
             drop(place);
         });

@@ -5,6 +5,7 @@
 //! signals. It touches no request.
 
 pub mod core;
+pub mod descriptors;
 pub mod life;
 pub mod listener;
 pub mod mesh;
@@ -20,9 +21,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::base::limits::{CONNECTIONS_PER_CORE_MAX, NEW_DIRECTORY_BYTES_FREE_MIN};
+use crate::base::limits::NEW_DIRECTORY_BYTES_FREE_MIN;
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::delivery::Webhooks;
 use crate::control::{Settings, config, credentials, logging, master_key};
@@ -30,6 +29,7 @@ use crate::engine::{self, SUPERBLOCK_NAMES};
 use crate::ring::runtime;
 
 use self::core::CoreStart;
+use self::descriptors::Descriptors;
 use self::life::{Event, Events};
 use self::phase::{Life, Phase};
 use self::placement::Loads;
@@ -56,7 +56,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     let bound = address(&listener)?;
     let admin_endpoint = admin.as_ref().map(address).transpose()?.map(listener::endpoint);
     let endpoint = listener::endpoint(bound);
-    raise_open_files();
+    let descriptors = Descriptors::obtain(settings.cores)?;
     end_process_on_panic();
 
     let cores = settings.cores;
@@ -86,7 +86,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
         .map_err(|error| format!("cannot start the threads of webhooks: {error}"))?;
     let ports = mesh::ports(cores);
     let life = Life::new(ports[0].bells());
-    let loads = Loads::new(cores, CONNECTIONS_PER_CORE_MAX);
+    let loads = Loads::new(cores, descriptors.connections);
     for (core, ports) in ports.into_iter().enumerate() {
         let failed = |error: std::io::Error| format!("cannot start core {core}: {error}");
         let start = CoreStart {
@@ -99,6 +99,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
                 (Some(admin), 0) => Some(admin.try_clone().map_err(failed)?),
                 _ => None,
             },
+            descriptors,
             shared: shared.clone(),
             ports,
             listener: listener.try_clone().map_err(failed)?,
@@ -216,15 +217,6 @@ fn show(text: &str) {
     let mut out = std::io::stdout();
     if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
         tracing::debug!("standard output is closed");
-    }
-}
-
-/// Connections and data files need more descriptors than the soft limit of 1,024 that shells give.
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("cannot raise the limit of open files to its maximum: {error}");
     }
 }
 

@@ -398,9 +398,14 @@ fn c_name(name: &str) -> io::Result<CString> {
     }
 }
 
-/// The same error, saying what it is about.
+/// The same error, saying what it is about. That there are no descriptors left has no kind of its own in the
+/// standard library.
 fn named(error: io::Error, name: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("{name}: {error}"))
+    let kind = match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => io::ErrorKind::ResourceBusy,
+        _ => error.kind(),
+    };
+    io::Error::new(kind, format!("{name}: {error}"))
 }
 
 /// Refuses what O_DIRECT could not do, or what lies outside of the buffer.

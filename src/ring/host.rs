@@ -40,7 +40,7 @@ struct HostInner {
 impl RingHost {
     /// Makes a core of the current thread, within its runtime.
     pub(super) fn new(config: &Config) -> io::Result<Self> {
-        let pool = Pool::new(config.arena_bytes);
+        let pool = Pool::try_new(config.arena_bytes)?;
         let wakeup = Arc::new(Wakeup::new()?);
         let ring = Ring::new(config.ring_entries, &pool, &wakeup, config.cores)?;
         let disks = {

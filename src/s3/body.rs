@@ -2,15 +2,17 @@
 //! place. Whoever receives gets a payload that kept every promise, or an error and nothing stored.
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::auth::{ChunkSigner, PayloadPromise};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm};
 use crate::base::limits::{
-    BLOCK_BYTES, BUFFER_BYTES, CHUNK_OVERREAD_BYTES, HASH_SLICE_BYTES, INLINE_BYTES_MAX, PART_BYTES_MAX,
-    SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
+    BLOCK_BYTES, BUFFER_BYTES, BUFFER_WAIT_MS_MAX, CHUNK_OVERREAD_BYTES, HASH_SLICE_BYTES, INLINE_BYTES_MAX,
+    PART_BYTES_MAX, SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
 };
+use crate::base::local::within;
 use crate::crypt::Layout;
 use crate::engine::{Engine, Payload};
 use crate::hash::{DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
@@ -77,13 +79,13 @@ pub async fn receive<H: Host, I: Incoming>(
     let payload = match stored_bytes {
         Some(bytes) if bytes <= INLINE_BYTES_MAX as u64 => {
             // Framing needs room of its own, so that the buffer is never full before the payload ends.
-            let buffer = engine.host().pool().acquire(bytes as usize + CHUNK_OVERREAD_BYTES).await;
+            let buffer = first_buffer(engine.host(), bytes as usize + CHUNK_OVERREAD_BYTES).await?;
             let buffer = stream.fill(buffer).await?;
             engine.inline_payload(Bytes::copy_from_slice(&buffer))
         }
         Some(_) => stream_to_drive(engine, &mut stream, stored_bytes, None).await?,
         None => {
-            let buffer = engine.host().pool().acquire(BUFFER_BYTES).await;
+            let buffer = first_buffer(engine.host(), BUFFER_BYTES).await?;
             let buffer = stream.fill(buffer).await?;
             if stream.is_ended && buffer.len() <= INLINE_BYTES_MAX {
                 engine.inline_payload(Bytes::copy_from_slice(&buffer))
@@ -102,6 +104,19 @@ pub async fn receive<H: Host, I: Incoming>(
     Ok(Received { payload, bytes, md5, checksum: digests.checksum, is_checksum_claimed })
 }
 
+/// The buffer that a payload begins with. A core whose buffers stay taken tells its client to slow down.
+async fn first_buffer<H: Host>(host: &H, capacity: usize) -> Result<Buffer, S3Error> {
+    if let Some(buffer) = host.pool().try_acquire(capacity) {
+        return Ok(buffer);
+    }
+    let pause = host.sleep(Duration::from_millis(BUFFER_WAIT_MS_MAX));
+    within(host.pool().acquire(capacity), pause).await.ok_or_else(|| {
+        let mut error = S3Error::new(Code::SlowDown);
+        error.close = true;
+        error
+    })
+}
+
 /// Writes what `filled` holds already and what is still to come.
 async fn stream_to_drive<H: Host, I: Incoming>(
     engine: &Engine<H>,
@@ -110,8 +125,12 @@ async fn stream_to_drive<H: Host, I: Incoming>(
     filled: Option<Buffer>,
 ) -> Result<Payload<H>, S3Error> {
     let mut writer = engine.payload_writer(bytes).await?;
-    if let Some(buffer) = filled {
-        writer.write(buffer).await?;
+    let first = match filled {
+        Some(buffer) => buffer,
+        None => stream.fill(first_buffer(engine.host(), BUFFER_BYTES).await?).await?,
+    };
+    if !first.is_empty() {
+        writer.write(first).await?;
     }
     while !stream.is_ended {
         let buffer = writer.buffer().await;
@@ -164,7 +183,7 @@ pub async fn receive_document<H: Host, I: Incoming>(
     };
     let mut stream = PayloadStream::new(host, body, promise, claims, plan, bytes_max);
     let mut document = Vec::new();
-    let mut buffer = host.pool().acquire(SMALL_BUFFER_BYTES).await;
+    let mut buffer = first_buffer(host, SMALL_BUFFER_BYTES).await?;
     while !stream.is_ended {
         buffer.clear();
         buffer = stream.fill(buffer).await?;

@@ -118,6 +118,11 @@ impl Connection {
         Ok(Self { stream: self.stream.try_clone()?, pending: Vec::new() })
     }
 
+    /// The socket itself.
+    pub fn stream(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor is left")
+    }
+
     /// Nothing more will be sent; receiving goes on.
     pub fn finish_sending(&self) -> io::Result<()> {
         self.stream.shutdown(std::net::Shutdown::Write)

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::client::Client;
+use crate::process::Process;
 use crate::sign::Credentials;
 
 /// Bounds every start and stop: generous, because the machine may be busy; only a hang reaches it.
@@ -26,11 +27,13 @@ pub struct Options {
     pub folders: Vec<PathBuf>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Limits of the process, as arguments of the shell's `ulimit`.
+    pub limits: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cores: 2, drives: 1, folders: Vec::new(), arguments: Vec::new() }
+        Self { cores: 2, drives: 1, folders: Vec::new(), arguments: Vec::new(), limits: Vec::new() }
     }
 }
 
@@ -69,7 +72,15 @@ impl Node {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = if self.options.limits.is_empty() {
+            Command::new(binary())
+        } else {
+            let limits: String =
+                self.options.limits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+            let mut shell = Command::new("sh");
+            shell.arg("-c").arg(format!("{limits}exec \"$0\" \"$@\"")).arg(binary());
+            shell
+        };
         for drive in 0..self.drives() {
             command.arg("--data").arg(self.data(drive));
         }
@@ -106,6 +117,11 @@ impl Node {
         self.address
     }
 
+    /// The process as the kernel sees it.
+    pub fn process(&self) -> Process {
+        Process::new(self.process.as_ref().expect("the node runs").id())
+    }
+
     /// Where the admin API listens.
     pub fn admin(&self) -> SocketAddr {
         self.admin
@@ -126,6 +142,11 @@ impl Node {
         let mut client = self.client();
         client.put_bucket(bucket);
         client
+    }
+
+    /// Whether the process ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.as_mut().expect("the node was started").try_wait().unwrap().is_some()
     }
 
     /// SIGKILL: the process gets no chance to write anything more.

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 use super::format::segment::{SegmentHeader, SegmentKind};
 use super::format::{ExtentId, FileName, SegmentId};
 use super::health;
-use super::log::{Identity, error_of};
+use super::log::{Identity, error_of, error_of_opening};
 use super::shared::Shared;
 use super::types::EngineError;
 use crate::base::limits::BLOCK_BYTES;
@@ -222,6 +222,12 @@ impl<H: Host> Extents<H> {
     /// Refuses after a failure.
     pub fn check(&self) -> Result<(), EngineError> {
         health::check(self.inner.failure())
+    }
+
+    /// Bytes of this core's segments that extents take.
+    pub fn bytes_live(&self) -> u64 {
+        let segments = self.inner.segments.borrow();
+        segments.values().map(|segment| segment.live_blocks * BLOCK_BYTES as u64).sum()
     }
 
     /// Whether there is no room for another data segment.
@@ -442,7 +448,7 @@ impl<H: Host> Extents<H> {
             Ok(open) => Ok(open),
             Err(error) => {
                 let _ = self.inner.disk.remove(&name).await;
-                Err(error_of("making a data segment", &error))
+                Err(error_of_opening("making a data segment", &error))
             }
         }
     }

@@ -80,17 +80,21 @@ impl<H: Host> PayloadReader<H> {
         self.read_ahead();
         let chunk = self.ahead.pop_front()?.await.unwrap_or(Err(EngineError::Stopping));
         self.failed = chunk.is_err();
-        if !self.failed {
+        if !self.failed && self.are_buffers_plenty() {
             self.read_ahead();
         }
         Some(chunk)
     }
 
+    /// While they are not, a download holds no more than what its client is being sent and what comes next.
+    fn are_buffers_plenty(&self) -> bool {
+        self.engine.host().pool().large_available() > 4 * READ_AHEAD_BUFFERS
+    }
+
     /// Starts the reads that may be under way now: one always, more while buffers are plenty.
     fn read_ahead(&mut self) {
         while self.ahead.len() < READ_AHEAD_BUFFERS {
-            let plenty = self.engine.host().pool().large_available() > 4 * READ_AHEAD_BUFFERS;
-            if !self.ahead.is_empty() && !plenty {
+            if !self.ahead.is_empty() && !self.are_buffers_plenty() {
                 return;
             }
             let Some(piece) = self.plan.pop_front() else { return };

@@ -190,7 +190,7 @@ impl<H: Host> Open<H> {
         }
         let payload_blocks = current.filled.div_ceil(BLOCK_BYTES as u64);
         let offset = (u64::from(extent.block) + payload_blocks) * BLOCK_BYTES as u64;
-        let mut buffer = self.engine.host().pool().acquire(BLOCK_BYTES).await;
+        let mut buffer = self.engine.host().pool().acquire_now(BLOCK_BYTES);
         buffer.append(&trailer);
         self.submit(file, offset, buffer).await;
         self.close_extent();

@@ -556,7 +556,7 @@ impl<H: Host> Inner<H> {
             Err(error) => {
                 let _ = self.disk.remove(&name).await;
                 self.look_for_room();
-                Err(error_of("preparing a log segment", &error))
+                Err(error_of_opening("preparing a log segment", &error))
             }
         }
     }
@@ -605,6 +605,16 @@ fn pad(buffer: &mut Buffer, length: usize) {
     let from = buffer.len();
     buffer.set_len(length);
     buffer[from..].fill(0);
+}
+
+/// A file that could not be opened or made, as the caller of the engine sees it: for want of descriptors it may
+/// work later.
+pub fn error_of_opening(doing: &str, error: &std::io::Error) -> EngineError {
+    if error.kind() != std::io::ErrorKind::ResourceBusy {
+        return error_of(doing, error);
+    }
+    tracing::warn!("{doing}: {error}");
+    EngineError::Busy
 }
 
 /// A failed file operation, as the caller of the engine sees it.

@@ -13,7 +13,7 @@ use monoio::net::{TcpListener, TcpStream};
 use super::super::{Body, BodyError, Connections, Limits, Refusal, Service};
 use crate::base::local::Signal;
 use crate::http::{Head, Response, ResponseBody, Source, SourceError, SourceFuture};
-use crate::io::{Buffer, Chunk, TimestampMs};
+use crate::io::{Buffer, Chunk, Pool, TimestampMs};
 
 /// Length of the chunks of streamed answers.
 pub const CHUNK_BYTES: usize = 100_000;
@@ -23,13 +23,22 @@ const HANG: Duration = Duration::from_secs(60);
 
 /// Runs `test` against a server with these limits; then every connection must end.
 pub fn run<F: Future<Output = ()>>(limits: Limits, test: impl FnOnce(Server) -> F) {
+    run_with(Connections::new(limits), test);
+}
+
+fn run_with<F: Future<Output = ()>>(connections: Connections, test: impl FnOnce(Server) -> F) {
     let builder = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().enable_timer();
     let mut runtime = builder.build().expect("an io_uring");
     runtime.block_on(async {
-        let server = Server::start(limits);
+        let server = Server::start(connections);
         monoio::time::timeout(HANG, test(server.clone())).await.expect("the test hangs");
         assert_eq!(server.connections.drain(HANG).await, 0);
     });
+}
+
+/// As [`run`], for connections that look after the buffers of `pool`.
+pub fn run_sharing<F: Future<Output = ()>>(limits: Limits, pool: Pool, test: impl FnOnce(Server) -> F) {
+    run_with(Connections::sharing(limits, pool), test);
 }
 
 /// Limits whose times pass quickly.
@@ -54,9 +63,8 @@ pub struct Server {
 }
 
 impl Server {
-    fn start(limits: Limits) -> Self {
+    fn start(connections: Connections) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let connections = Connections::new(limits);
         Self { connections, service: Rc::default(), listener: Rc::new(listener) }
     }
 

@@ -104,5 +104,5 @@ impl<'a, H: Host> Outlet<'a, H> {
 /// A buffer beside the one that is read into. Who holds one of the pool's must not wait for another: copies
 /// that all did would wait for each other.
 fn buffer<H: Host>(host: &H) -> Buffer {
-    host.pool().try_acquire(BUFFER_BYTES).unwrap_or_else(|| Buffer::heap(BUFFER_BYTES))
+    host.pool().acquire_now(BUFFER_BYTES)
 }

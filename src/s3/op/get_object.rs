@@ -4,15 +4,18 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::base::limits::BUFFER_WAIT_MS_MAX;
+use crate::base::local::within;
 use crate::engine::{EngineError, Object};
 use crate::http::{Response, ResponseBody, Source, SourceError};
 use crate::io::{Chunk, Host};
 use crate::s3::access::Authorized;
 use crate::s3::encryption::{Opened, PlainReader};
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::read::{self, Outcome, Reading, Selection, content_range};
 use crate::s3::service::S3Service;
 
@@ -29,8 +32,16 @@ pub async fn run<H: Host>(service: &S3Service<H>, request: Authorized) -> Result
     }
     let Reading { object, opened, .. } = reading;
     let mut source = ObjectSource { object, opened, pieces: content.pieces, reader: None, first: None };
-    // The first run is read before the status is sent, so that a failure can still be an error response.
-    response.body = match source.pull().await.transpose()? {
+    // The first run is read before the status is sent, so that a failure can still be an error response. So can
+    // be that no buffer comes free.
+    let host = service.engine().host();
+    let first = if host.pool().is_exhausted() {
+        let pause = host.sleep(Duration::from_millis(BUFFER_WAIT_MS_MAX));
+        within(source.pull(), pause).await.ok_or(S3Error::new(Code::SlowDown))?
+    } else {
+        source.pull().await
+    };
+    response.body = match first.transpose()? {
         Some(Chunk::Bytes(whole)) if whole.len() as u64 == bytes => ResponseBody::Bytes(whole),
         first => {
             source.first = first;
