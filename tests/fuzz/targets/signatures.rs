@@ -14,8 +14,8 @@ const KEY: Credentials<'_> = Credentials {
     secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
     region: "us-east-1",
 };
-/// Those of AWS's examples, and of the heads that botocore signed.
-const TIMES: [u64; 3] = [1_369_353_600_000, 1_175_139_620_000, 1_772_368_245_000];
+/// Those of AWS's examples, and of the heads that botocore and others signed.
+const TIMES: [u64; 4] = [1_369_353_600_000, 1_175_139_620_000, 1_772_368_245_000, 1_795_381_859_000];
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /// Lines of text: method and target, then headers.

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use ringcask::auth::acl::Acl;
 use ringcask::auth::principal::Accounts;
-use ringcask::base::limits::{XML_DEPTH_MAX, XML_ELEMENTS_MAX};
+use ringcask::base::limits::{XML_ATTRIBUTES_MAX, XML_DEPTH_MAX, XML_ELEMENTS_MAX};
 use ringcask::s3::settings::cors::CorsRequest;
 use ringcask::s3::settings::expiry::{Candidate, DayLength};
 use ringcask::s3::settings::{
@@ -19,17 +19,26 @@ use ringcask::s3::{completion, lock};
 use super::Random;
 
 pub fn run(data: &[u8]) {
-    let root = root_name(data).unwrap_or("Root");
+    let Ok(text) = std::str::from_utf8(data) else {
+        assert!(xml::parse(data, "Root").is_err(), "this is no UTF-8");
+        return;
+    };
+    let other = roxmltree::Document::parse(text);
+    let root = match &other {
+        Ok(other) => other.root_element().tag_name().name(),
+        Err(_) => root_name(text).unwrap_or("Root"),
+    };
     let read = xml::parse(data, root).ok();
-    compare(data, read.as_ref());
+    if let Ok(other) = &other {
+        compare(text, read.as_ref(), other);
+    }
     if read.is_some() {
         document(root, data);
     }
 }
 
 /// The local name of what looks like the root element.
-fn root_name(data: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(data).ok()?;
+fn root_name(text: &str) -> Option<&str> {
     let is_start = |character: char| character.is_alphabetic() || character == '_';
     let start = text.match_indices('<').find(|(at, _)| text[at + 1..].starts_with(is_start))?.0 + 1;
     let name = text[start..].split(|character: char| " \t\r\n/>".contains(character)).next()?;
@@ -37,18 +46,14 @@ fn root_name(data: &[u8]) -> Option<&str> {
 }
 
 /// Holds what was read against what roxmltree reads.
-fn compare(data: &[u8], read: Option<&Element>) {
-    let Ok(text) = std::str::from_utf8(data) else {
-        assert!(read.is_none(), "this is no UTF-8");
-        return;
-    };
-    let Ok(other) = roxmltree::Document::parse(text) else { return };
+fn compare(text: &str, read: Option<&Element>, other: &roxmltree::Document) {
     let root = other.root_element();
     let depth = |node: roxmltree::Node| node.ancestors().filter(roxmltree::Node::is_element).count();
     let elements = || root.descendants().filter(roxmltree::Node::is_element);
     let Some(read) = read else {
         let is_within = elements().count() <= XML_ELEMENTS_MAX
-            && elements().map(depth).max().is_some_and(|depth| depth <= XML_DEPTH_MAX);
+            && elements().all(|element| depth(element) <= XML_DEPTH_MAX)
+            && elements().all(|element| element.attributes().len() < XML_ATTRIBUTES_MAX / 2);
         // It takes names whose prefix is empty.
         let is_odd = text.contains("<:") || text.contains("</:");
         assert!(!is_within || is_odd, "a document that another parser reads was refused");
