@@ -73,12 +73,13 @@ pub use shared::Shared;
 pub use types::*;
 pub use version::*;
 
-/// The reader of whole checkpoints, for the fuzz targets of `tests/fuzz/`: those give it files of any bytes, which
-/// no public way does.
+/// The readers of whole checkpoints and segments, for the fuzz targets of `tests/fuzz/`: those give them files of
+/// any bytes, which no public way does.
 #[doc(hidden)]
 pub mod fuzzing {
     pub use super::checkpoint::load as load_checkpoint;
     pub use super::log::LogPosition;
+    pub use super::log::scan::{Opened, ScanError, Scanned, SegmentScanner};
 }
 
 /// Name of the file that marks a drive's directory as ours; a directory without it must be empty.
