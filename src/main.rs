@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     };
     let result = match order {
         Order::Serve(settings) => ringcask::node::run(*settings, environment),
+        Order::Examine(examine) => return ExitCode::from(examine.run(environment)),
         Order::Manage(manage) => manage.run(environment).and_then(|answer| command::print(&answer)),
     };
     match result {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::command::Manage;
+use super::command::{Examine, Manage};
 use super::config::{Layer, Settings};
 
 const EXAMPLES: &str = "\
@@ -37,6 +37,9 @@ enum Command {
     Serve(Serve),
 
     #[command(flatten)]
+    Examine(Examine),
+
+    #[command(flatten)]
     Manage(Manage),
 }
 
@@ -47,6 +50,8 @@ pub enum Order {
     Serve(Box<Settings>),
     /// To manage one that runs.
     Manage(Box<Manage>),
+    /// To look at what one left.
+    Examine(Box<Examine>),
 }
 
 #[derive(Args, Debug)]
@@ -67,6 +72,7 @@ impl Cli {
     /// One sentence for the person at the prompt: what is wrong, where it was given, what would be right.
     pub fn order(self, environment: impl Fn(&str) -> Option<String>) -> Result<Order, String> {
         let serve = match self.command {
+            Some(Command::Examine(examine)) => return Ok(Order::Examine(Box::new(examine))),
             Some(Command::Manage(manage)) => return Ok(Order::Manage(Box::new(manage))),
             Some(Command::Serve(serve)) => serve,
             None => self.serve,
@@ -93,7 +99,7 @@ mod tests {
     fn settings(cli: Cli, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
         match cli.order(environment)? {
             Order::Serve(settings) => Ok(*settings),
-            Order::Manage(manage) => panic!("{manage:?} starts no node"),
+            other => panic!("{other:?} starts no node"),
         }
     }
 

@@ -14,6 +14,16 @@ use super::{credentials, master_key};
 /// Name of the file whose lock says that a node uses the directory; it holds that node's process id.
 pub const LOCK_NAME: &str = "ringcask.lock";
 
+/// Names in a data directory that are neither the engine's nor somebody else's.
+pub const KNOWN_NAMES: [&str; 6] = [
+    LOCK_NAME,
+    credentials::FILE_NAME,
+    credentials::FILE_NAME_NEW,
+    master_key::FILE_NAME,
+    master_key::FILE_NAME_NEW,
+    "lost+found",
+];
+
 /// The lock of one data directory, held until dropped or the process ends.
 #[derive(Debug)]
 pub struct DataDirectory {
@@ -111,17 +121,9 @@ fn check(path: &Path, marks: &[&str]) -> std::io::Result<Owner> {
         if marks.contains(&name.as_ref()) {
             return Ok(Owner::Us);
         }
-        let known = [
-            LOCK_NAME,
-            credentials::FILE_NAME,
-            credentials::FILE_NAME_NEW,
-            master_key::FILE_NAME,
-            master_key::FILE_NAME_NEW,
-            "lost+found",
-        ];
         // A mark with something after it: a superblock that a start was writing when it died.
         let is_begun = marks.iter().any(|mark| name.starts_with(mark));
-        if !known.contains(&name.as_ref()) && !is_begun {
+        if !KNOWN_NAMES.contains(&name.as_ref()) && !is_begun {
             other = Some(name.into_owned());
         }
     }
@@ -144,15 +146,10 @@ fn lock(directory: &Path) -> Result<File, String> {
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => {
-            let mut holder = String::new();
-            let read = (&mut file).take(20).read_to_string(&mut holder);
-            let holder = match (read, holder.trim()) {
-                (Ok(1..), pid) if pid.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    format!(" (process {pid})")
-                }
-                _ => String::new(),
-            };
-            return Err(format!("the data directory {shown} is in use by another node{holder}"));
+            let holder = holder(&mut file);
+            return Err(format!(
+                "the data directory {shown} is in use by another node{holder}, or is being checked"
+            ));
         }
         Err(errno) => return Err(cannot(errno.into())),
     }
@@ -162,6 +159,35 @@ fn lock(directory: &Path) -> Result<File, String> {
     match write {
         Err(error) if error.kind() != std::io::ErrorKind::StorageFull => Err(cannot(error)),
         _ => Ok(file),
+    }
+}
+
+/// Whose process id a lock file holds, in words.
+fn holder(file: &mut File) -> String {
+    let mut holder = String::new();
+    let read = file.take(20).read_to_string(&mut holder);
+    match (read, holder.trim()) {
+        (Ok(1..), pid) if pid.bytes().all(|byte| byte.is_ascii_digit()) => format!(" (process {pid})"),
+        _ => String::new(),
+    }
+}
+
+/// Keeps nodes from starting on a directory while it is looked at: a shared lock, as long as the file lives.
+/// Nothing is made or written; a directory without a lock file has none to take.
+///
+/// # Errors
+///
+/// One sentence for the person at the prompt, if a node runs on the directory.
+pub fn lock_for_reading(directory: &Path) -> Result<Option<File>, String> {
+    let Ok(mut file) = OpenOptions::new().read(true).open(directory.join(LOCK_NAME)) else { return Ok(None) };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => {
+            let (shown, holder) = (directory.display(), holder(&mut file));
+            Err(format!("a node runs on the data directory {shown}{holder}: stop it first"))
+        }
+        // Some file systems know no locks.
+        Err(_) => Ok(None),
+        Ok(()) => Ok(Some(file)),
     }
 }
 

@@ -1,7 +1,12 @@
-//! The commands that manage identities: each is one request to the admin API of a running node.
+//! The commands beside the node itself. Those here manage identities: each is one request to the admin API
+//! of a running node. `check` and `inspect` look at the drives of one that is not running.
 
+mod check;
 mod client;
+mod directories;
+mod inspect;
 mod show;
+mod text;
 
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +28,32 @@ Examples:
 
 To replace a key without a gap, create a second one, give it to the clients, and
 delete the first. 'rotate' gives a key another secret at once.";
+
+/// What can be asked of the drives of a node that is not running.
+#[derive(Subcommand, Debug)]
+pub enum Examine {
+    /// Checks everything on the drives of a stopped node; changes nothing
+    #[command(after_help = check::EXIT_CODES)]
+    Check(check::Check),
+    /// Shows what lies in the files of a stopped node; changes nothing
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::Inspect),
+}
+
+impl Examine {
+    /// Carries the command out; returns the exit code.
+    pub fn run(self, environment: impl Fn(&str) -> Option<String>) -> u8 {
+        let environment: Environment<'_> = &|name| environment(name).filter(|value| !value.is_empty());
+        let result = match self {
+            Self::Check(check) => check.run(environment),
+            Self::Inspect(inspect) => inspect.run(environment).map(|()| 0),
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("ringcask: {error}");
+            2
+        })
+    }
+}
 
 /// What can be asked of a node.
 #[derive(Subcommand, Debug)]

@@ -155,7 +155,7 @@ async fn load<D: Disk>(
     let Checkpoint { name, drive, bytes, .. } = *checkpoint;
     let read = async {
         let mut reader = Reader::open(&context.disks[drive], &name.to_string(), bytes).await?;
-        read_entries(&mut reader, &checkpoint.header, &mut |entry, _, _| visit(entry)).await
+        read_entries(&mut reader, &checkpoint.header, &mut |entry, _| visit(entry)).await
     };
     match read.await {
         Ok(()) => true,

@@ -18,6 +18,15 @@ pub enum Fault {
     Bad { offset: u64, found: String, expected: String },
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(error) => write!(out, "it cannot be read: {error}"),
+            Self::Bad { found, expected, .. } => write!(out, "{found}, expected {expected}"),
+        }
+    }
+}
+
 fn bad(offset: u64, found: impl Into<String>, expected: impl Into<String>) -> Fault {
     Fault::Bad { offset, found: found.into(), expected: expected.into() }
 }
@@ -47,13 +56,30 @@ pub async fn read_header<D: Disk>(
     Ok(header)
 }
 
-/// What the entries of a chunk are a part of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    pub number: u32,
-    pub offset: u64,
-    /// With header and padding.
-    pub bytes: u64,
+/// Reads one chunk: its entries, verified, and the bytes of the file that it takes.
+pub async fn read_chunk<'a, D: Disk>(
+    reader: &'a mut Reader<D>,
+    header: &CheckpointHeader,
+    number: u32,
+    offset: u64,
+) -> Result<(&'a [u8], u64), Fault> {
+    let damaged = |what: &str| bad(offset, what, format!("chunk {number} of {}", header.chunks));
+    let length = reader.length;
+    let head = reader.bytes(offset, CHUNK_HEADER_BYTES).await?;
+    let count = chunk_entries(head).map_err(|_| damaged("no header of a chunk"))?;
+    let bytes = chunk_bytes(count) as u64;
+    if count > CHECKPOINT_CHUNK_BYTES_MAX || offset + bytes > length {
+        return Err(damaged("a chunk that is longer than it can be"));
+    }
+    let chunk = reader.bytes(offset, bytes as usize).await?;
+    let entries = decode_chunk(header, number, chunk)
+        .map_err(|_| damaged("a chunk that does not match its checksum"))?;
+    Ok((entries, bytes))
+}
+
+/// The next entry of a chunk, if it makes sense.
+pub fn entry_of(from: &mut Decoder<'_>) -> Option<CheckpointEntry> {
+    decode_entry(from).ok()
 }
 
 /// Reads all entries of a checkpoint: checksums, order, owners and counts are verified. `visit` is also given
@@ -61,28 +87,19 @@ pub struct Chunk {
 pub async fn read_entries<D: Disk>(
     reader: &mut Reader<D>,
     header: &CheckpointHeader,
-    visit: &mut dyn FnMut(CheckpointEntry, Chunk, usize),
+    visit: &mut dyn FnMut(CheckpointEntry, usize),
 ) -> Result<(), Fault> {
     let mut offset = BLOCK_BYTES as u64;
     let mut entries = 0u64;
     let mut before: Option<Order> = None;
     for number in 0..header.chunks {
         let damaged = |what: &str| bad(offset, what, format!("chunk {number} of {}", header.chunks));
-        let head = reader.bytes(offset, CHUNK_HEADER_BYTES).await?;
-        let count = chunk_entries(head).map_err(|_| damaged("no header of a chunk"))?;
-        let bytes = chunk_bytes(count) as u64;
-        if count > CHECKPOINT_CHUNK_BYTES_MAX || offset + bytes > reader.length {
-            return Err(damaged("a chunk that is longer than it can be"));
-        }
-        let chunk = reader.bytes(offset, bytes as usize).await?;
-        let chunk = decode_chunk(header, number, chunk)
-            .map_err(|_| damaged("a chunk that does not match its checksum"))?;
-        let place = Chunk { number, offset, bytes };
+        let (chunk, bytes) = read_chunk(reader, header, number, offset).await?;
         let mut from = Decoder::new(chunk);
         while !from.is_empty() {
             let left = from.remaining();
-            let entry = decode_entry(&mut from)
-                .map_err(|_| damaged("an entry that makes no sense in a chunk whose checksum holds"))?;
+            let entry = entry_of(&mut from)
+                .ok_or_else(|| damaged("an entry that makes no sense in a chunk whose checksum holds"))?;
             let order = Order::of(&entry);
             if before.as_ref().is_some_and(|before| *before >= order) {
                 return Err(damaged("entries that are out of order"));
@@ -93,15 +110,16 @@ pub async fn read_entries<D: Disk>(
             }
             before = Some(order);
             entries += 1;
-            visit(entry, place, left - from.remaining());
+            visit(entry, left - from.remaining());
         }
         offset += bytes;
     }
     if entries != header.entries {
         return Err(bad(offset, format!("{entries} entries"), format!("{} entries", header.entries)));
     }
-    if reader.length != offset {
-        return Err(bad(offset, format!("a file of {} bytes", reader.length), format!("{offset} bytes")));
+    let length = reader.length;
+    if length != offset {
+        return Err(bad(offset, format!("a file of {length} bytes"), format!("{offset} bytes")));
     }
     Ok(())
 }

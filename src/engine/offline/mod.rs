@@ -11,8 +11,10 @@
 
 mod catalogue;
 mod compare;
+mod describe;
 mod extents;
 mod image;
+pub mod inspect;
 mod inventory;
 mod logs;
 mod reader;
@@ -25,7 +27,9 @@ use catalogue::Catalogue;
 use logs::Context;
 use report::Findings;
 
+pub use describe::{Described, hex};
 pub use report::{Area, Finding, ObjectName, Report, Severity, Spot, Summary};
+pub use walk::{Gap, GapKind};
 
 /// How much is checked.
 #[derive(Clone, Copy, Debug)]

@@ -16,6 +16,7 @@
 pub mod answer;
 pub mod asked;
 pub mod data_key;
+pub mod layout;
 pub mod reader;
 pub mod requests;
 pub mod sealer;
