@@ -21,7 +21,9 @@ const CUSTOMER_KEY_MD5: &str = "hRasmdxgYDKV3nvbahU1MA==";
 fn run(arguments: &[&str], data: &[PathBuf]) -> Output {
     let mut command = Command::new(binary());
     command.arg(arguments[0]);
-    data.iter().for_each(|path| drop(command.arg("--data").arg(path)));
+    for path in data {
+        command.arg("--data").arg(path);
+    }
     command.args(&arguments[1..]).output().unwrap()
 }
 
@@ -265,7 +267,7 @@ fn nothing_secret_is_printed() {
     let mut node = Node::start_with(Options { cores: 1, ..Options::default() });
     fill(&node);
     let admin = format!("http://{}", node.admin());
-    let credentials = node.credentials();
+    let credentials = node.credentials().clone();
     let manage = |arguments: &[&str]| {
         let output = Command::new(binary())
             .args(arguments)

@@ -276,7 +276,7 @@ impl Show<'_> {
                 self.line(
                     || {
                         format!(
-                            "{offset:>10} {:>9} batch {}, {} records, {after}",
+                            "{offset:>10} {:>9} batch {} of {} records, {after}",
                             header.bytes, header.sequence, header.records
                         )
                     },

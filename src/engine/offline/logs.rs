@@ -7,7 +7,7 @@ use super::catalogue::{Catalogue, object_of};
 use super::inventory::{Identity, Inventory, Placed};
 use super::reader::Reader;
 use super::report::{Area, FindingId, Findings, ObjectName, Severity, Spot, Summary};
-use super::walk::{Gap, GapKind, Step, Walk, is_zero, walk};
+use super::walk::{Gap, GapKind, PAYLOAD_DAMAGED, Step, Walk, is_zero, walk};
 use super::{Options, Progress, Stage};
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::format::segment::{SegmentHeader, SegmentKind};
@@ -287,7 +287,15 @@ async fn read_segment<D: Disk>(
         }
         Step::Unreadable { kind, location } => unreadable.push((kind, location)),
         Step::Broken { location, what, perhaps } => {
-            broken.push((location, what.to_owned(), perhaps.as_ref().and_then(object_of)));
+            let object = perhaps.as_ref().and_then(object_of);
+            // The description is whole if only the payload is damaged; else what it says is a guess.
+            broken.push(match object {
+                Some(object) if what != PAYLOAD_DAMAGED => {
+                    let key = String::from_utf8_lossy(&object.key).escape_debug().to_string();
+                    (location, format!("{what} (perhaps of the key \"{key}\")"), None)
+                }
+                object => (location, what.to_owned(), object),
+            });
         }
     };
     let disk = &context.disks[segment.drive];

@@ -90,8 +90,8 @@ pub async fn check<D: Disk>(
     let mut findings = Findings::default();
     let mut summary = Summary { drives: disks.len() as u64, ..Summary::default() };
     let inventory = inventory::take(disks, options, &mut findings).await?;
-    if inventory.is_empty() && findings.is_empty() {
-        return Err(Unable("there is nothing of a node".to_owned()));
+    if inventory.is_empty() && !findings.has_damage() {
+        return Err(Unable("there is nothing of a node in it".to_owned()));
     }
     let identity = inventory.identity();
     if let Some(identity) = identity {

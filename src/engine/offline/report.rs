@@ -250,8 +250,9 @@ impl Findings {
         self.damage(area, spot, format!("it cannot be read: {error}"), expected)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.counts.is_empty() && self.unchecked.is_empty()
+    /// Whether damage was found, or something could not be read at all.
+    pub fn has_damage(&self) -> bool {
+        self.counts.contains_key(&Severity::Damage) || !self.unchecked.is_empty()
     }
 
     /// Whether something was found there already.

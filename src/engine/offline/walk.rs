@@ -16,6 +16,9 @@ use crate::engine::format::segment::{
 };
 use crate::io::Disk;
 
+/// What is wrong with a record whose description is whole.
+pub const PAYLOAD_DAMAGED: &str = "its payload does not match its checksum";
+
 /// What a walk meets, in the order in which it stands there.
 pub enum Step<'a> {
     /// A batch whose records are all whole. They come next.
@@ -229,7 +232,7 @@ impl<'a> Records<'a> {
             return Some((Found::Broken { header: Some(header), meta, what }, location));
         }
         if !header.check_payload(payload) {
-            let what = "its payload does not match its checksum";
+            let what = PAYLOAD_DAMAGED;
             return Some((Found::Broken { header: Some(header), meta, what }, location));
         }
         Some((Found::Whole { header, meta, payload }, location))
