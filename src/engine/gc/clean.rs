@@ -21,7 +21,7 @@ use crate::engine::{Engine, hash_of, unexpected};
 use crate::io::{Disk, Host};
 
 /// Put before the name of a segment that is set aside.
-const ASIDE: &str = "damaged-";
+pub(in crate::engine) const ASIDE: &str = "damaged-";
 
 impl<H: Host> Engine<H> {
     /// Moves the live records of a segment to the head of their owners' logs and removes it.

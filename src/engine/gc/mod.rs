@@ -14,6 +14,8 @@ use super::types::EngineError;
 use super::{Engine, checkpoint};
 use crate::io::{Disk, Host};
 
+pub(super) use clean::ASIDE;
+
 /// Pause between looks at what there is to do.
 const PAUSE: Duration = Duration::from_millis(1000);
 

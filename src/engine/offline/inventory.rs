@@ -7,6 +7,7 @@ use super::{Options, Unable};
 use crate::base::limits::{BLOCK_BYTES, DATA_DIRECTORIES_MAX};
 use crate::engine::format::superblock::{FORMAT_VERSION, Superblock};
 use crate::engine::format::{FileName, SegmentId};
+use crate::engine::gc::ASIDE;
 use crate::engine::{SUPERBLOCK_NAME, SUPERBLOCK_NAMES};
 use crate::io::{Disk, FileEntry};
 
@@ -98,6 +99,12 @@ fn sort_in(
                 found,
                 "nothing; drafts are never read and replaced in time",
             );
+            return;
+        }
+        None if placed.file.name.starts_with(ASIDE) => {
+            let found = "a log segment that the cleaner set aside because it is damaged";
+            let expected = "nothing; it is kept for whoever looks for what was lost in it";
+            findings.add(Severity::Warning, Area::Files, spot, found, expected);
             return;
         }
         None => {
