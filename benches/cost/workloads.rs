@@ -62,6 +62,10 @@ pub const WORKLOADS: &[Workload] = &[
     row("get-8m-8", 8, Unit::Gigabyte, Some(400.0), get_large),
     row("put-8m-8", 8, Unit::Gigabyte, None, put_large),
     row("put-8m-signed-chunks-8", 8, Unit::Gigabyte, None, put_large_signed_chunks),
+    row("put-8m-1", 1, Unit::Gigabyte, None, put_large),
+    row("put-8m-signed-chunks-1", 1, Unit::Gigabyte, None, put_large_signed_chunks),
+    row("put-8m-32", 32, Unit::Gigabyte, Some(450.0), put_large),
+    row("put-8m-signed-chunks-32", 32, Unit::Gigabyte, Some(700.0), put_large_signed_chunks),
     row("get-4k-encrypted-32", 32, Unit::Request, None, get_small_encrypted),
     row("put-4k-encrypted-32", 32, Unit::Request, None, put_small_encrypted),
     row("get-8m-encrypted-8", 8, Unit::Gigabyte, None, get_large_encrypted),
@@ -171,6 +175,11 @@ fn small_writes(workload: &Workload, sizes: &Sizes) -> usize {
     if workload.connections == 1 { sizes.small_writes_alone } else { sizes.small_writes }
 }
 
+/// With many connections more than one write on each, so that most of the time all are busy.
+fn large_writes(workload: &Workload, sizes: &Sizes) -> usize {
+    sizes.large_writes.max(2 * workload.connections)
+}
+
 /// Reads the small objects in turns. The first pass fills the node's cache and is not measured.
 fn reads_small(workload: &Workload, sizes: &Sizes, request: impl Fn(&str, &Rc<[u8]>) -> Request) -> Phases {
     let contents: Vec<_> = (0..sizes.small_objects).map(|number| small(sizes, number)).collect();
@@ -246,13 +255,17 @@ fn get_large(_workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) 
 fn put_large(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
     let contents = [large(sizes, 0), large(sizes, 1)];
     let content = |_: &Sizes, number: usize| contents[number % 2].clone();
-    put_and_remove(maker, &written(workload, sizes, round, sizes.large_writes, content), Maker::put)
+    put_and_remove(
+        maker,
+        &written(workload, sizes, round, large_writes(workload, sizes), content),
+        Maker::put,
+    )
 }
 
 fn put_large_signed_chunks(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
     let contents = [large(sizes, 0), large(sizes, 1)];
     let content = |_: &Sizes, number: usize| contents[number % 2].clone();
-    let objects = written(workload, sizes, round, sizes.large_writes, content);
+    let objects = written(workload, sizes, round, large_writes(workload, sizes), content);
     put_and_remove(maker, &objects, Maker::put_signed_chunks)
 }
 

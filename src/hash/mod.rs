@@ -1,9 +1,11 @@
 //! Digests of payload while it streams: MD5 for ETags, SHA-256 for signatures, S3's additional checksums.
 //!
-//! A [`Hasher`] belongs to one stream and sees its bytes in order, in slices of any length. Everything that
-//! works on finished digests is beside it: [`combine`] and [`composite`] for multipart objects, their
-//! [`multipart_etag`], and the base64 in which checksums travel.
+//! A [`Hasher`] belongs to one stream and sees its bytes in order, in slices of any length; [`lanes`] computes
+//! MD5 and SHA-256 of many streams together. Everything that works on finished digests is beside it:
+//! [`combine`] and [`composite`] for multipart objects, their [`multipart_etag`], and the base64 in which
+//! checksums travel.
 
+pub mod lanes;
 mod stream;
 mod text;
 mod whole;

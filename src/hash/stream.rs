@@ -1,11 +1,11 @@
 //! Several digests over one stream of bytes.
 
-use md5::{Digest, Md5};
-use sha1::Sha1;
-use sha2::{Sha256, Sha512};
+use sha1::{Digest, Sha1};
+use sha2::Sha512;
 use xxhash_rust::xxh3::Xxh3;
 use xxhash_rust::xxh64::Xxh64;
 
+use super::lanes::{self, Md5, Sha256, Update};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm, ChecksumKind};
 
 /// Bytes that go through every digest before the next ones are looked at. They stay in the first-level cache
@@ -110,8 +110,8 @@ impl Hasher {
         let sha256 = plan.sha256 || plan.checksum == Some(ChecksumAlgorithm::Sha256);
         Self {
             plan,
-            md5: md5.then(Md5::new),
-            sha256: sha256.then(Sha256::new),
+            md5: md5.then(Md5::default),
+            sha256: sha256.then(Sha256::default),
             chunk: None,
             other: plan.checksum.map_or(Other::None, Other::new),
         }
@@ -120,23 +120,39 @@ impl Hasher {
     /// Like [`Hasher::new`], with a SHA-256 of its own for each chunk of a signed aws-chunked payload:
     /// [`Hasher::finish_chunk`] ends one.
     pub fn new_chunked(plan: DigestPlan) -> Self {
-        Self { chunk: Some(Sha256::new()), ..Self::new(plan) }
+        Self { chunk: Some(Sha256::default()), ..Self::new(plan) }
     }
 
     /// Takes the next bytes of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE_BYTES) {
-            if let Some(md5) = &mut self.md5 {
-                md5.update(piece);
-            }
-            if let Some(sha256) = &mut self.sha256 {
-                sha256.update(piece);
-            }
-            if let Some(chunk) = &mut self.chunk {
-                chunk.update(piece);
-            }
-            self.other.update(piece);
+            lanes::update_many(&mut [self.fused(piece)]);
+            self.update_others(piece);
         }
+    }
+
+    /// Takes the next bytes of several streams, which costs less than one stream after the other: least for
+    /// sixteen or thirty-two. Pieces should be of about the same length, and together fit the second-level cache.
+    pub fn update_many(streams: &mut [(&mut Self, &[u8])]) {
+        let mut updates: Vec<_> = streams.iter_mut().map(|(hasher, bytes)| hasher.fused(bytes)).collect();
+        lanes::update_many(&mut updates);
+        for (hasher, bytes) in streams {
+            hasher.update_others(bytes);
+        }
+    }
+
+    /// The digests that are computed together: MD5, and one of SHA-256.
+    fn fused<'a>(&'a mut self, bytes: &'a [u8]) -> Update<'a> {
+        let sha256 = if self.chunk.is_some() { &mut self.chunk } else { &mut self.sha256 };
+        Update { md5: self.md5.as_mut(), sha256: sha256.as_mut(), bytes }
+    }
+
+    /// What [`Self::fused`] leaves out. Few streams have two of SHA-256.
+    fn update_others(&mut self, bytes: &[u8]) {
+        if let (Some(_), Some(sha256)) = (&self.chunk, &mut self.sha256) {
+            sha256.update(bytes);
+        }
+        self.other.update(bytes);
     }
 
     /// SHA-256 of the bytes since the start or the previous call; begins the next chunk.
@@ -144,13 +160,13 @@ impl Hasher {
     /// The hasher must come from [`Hasher::new_chunked`].
     pub fn finish_chunk(&mut self) -> [u8; 32] {
         let chunk = self.chunk.as_mut().expect("a hasher of chunks");
-        std::mem::take(chunk).finalize().into()
+        std::mem::take(chunk).finish()
     }
 
     /// The digests of all bytes seen.
     pub fn finish(self) -> Digests {
-        let md5: Option<[u8; 16]> = self.md5.map(|md5| md5.finalize().into());
-        let sha256: Option<[u8; 32]> = self.sha256.map(|sha256| sha256.finalize().into());
+        let md5 = self.md5.map(Md5::finish);
+        let sha256 = self.sha256.map(Sha256::finish);
         let checksum = self.plan.checksum.map(|algorithm| {
             let value = match algorithm {
                 ChecksumAlgorithm::Sha256 => sha256.unwrap_or_default().to_vec(),
