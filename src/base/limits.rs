@@ -184,9 +184,22 @@ pub const FORM_BUFFER_BYTES: usize = 32 * 1024;
 /// AWS, RenameObject: a client token has at most 64 characters.
 pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
 
-/// Payload bytes that are hashed before other requests of the core get a turn: about 100 µs of MD5. Larger
-/// pieces delay small requests, smaller ones cost switches.
+/// Payload bytes of one stream, or of two or three together, that are hashed before other requests of the core get
+/// a turn: about 100 µs. Larger pieces delay small requests, smaller ones cost switches.
 pub const HASH_SLICE_BYTES: usize = 64 * 1024;
+
+/// Streams that are hashed together: as many as the widest lanes hold, twice. More cost as much as those and others
+/// after them. The same on every processor, so that a seed of the simulation replays on each.
+pub const HASH_STREAMS_TOGETHER_MAX: usize = 32;
+
+/// Payload bytes of each of several streams that are hashed in lanes before other requests of the core get a turn:
+/// at most about 100 µs for all of them (several times that on processors without vectors). Larger slices would leave
+/// the second-level cache between two digests, too.
+pub const HASH_LANE_SLICE_BYTES: usize = 16 * 1024;
+
+/// Payload up to this length is hashed at once, whoever else hashes: it takes about a microsecond, as bringing it
+/// together with others would.
+pub const HASH_ALONE_BYTES_MAX: usize = 1024;
 
 /// AWS, "Authenticating requests (SigV4)": a request's clock may differ by 15 minutes.
 pub const CLOCK_SKEW_MS_MAX: u64 = 15 * 60 * 1000;

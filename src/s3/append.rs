@@ -127,7 +127,7 @@ async fn receive<H: Host, I: Incoming>(
     run: Option<&RunKey>,
 ) -> Result<Received<H>, S3Error> {
     let algorithm = base.checksum.as_ref().map(|checksum| checksum.algorithm);
-    body::receive(service.engine(), request, body, algorithm, run).await
+    body::receive(service, request, body, algorithm, run).await
 }
 
 /// Somebody changed the object since it was looked up: the client may look where it ends now.

@@ -2,6 +2,7 @@
 //! place. Whoever receives gets a payload that kept every promise, or an error and nothing stored.
 
 use std::future::Future;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,13 +10,13 @@ use bytes::Bytes;
 use crate::auth::{ChunkSigner, PayloadPromise};
 use crate::base::checksum::{Checksum, ChecksumAlgorithm};
 use crate::base::limits::{
-    BLOCK_BYTES, BUFFER_BYTES, BUFFER_WAIT_MS_MAX, CHUNK_OVERREAD_BYTES, HASH_SLICE_BYTES, INLINE_BYTES_MAX,
-    PART_BYTES_MAX, SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
+    BLOCK_BYTES, BUFFER_BYTES, BUFFER_WAIT_MS_MAX, CHUNK_OVERREAD_BYTES, INLINE_BYTES_MAX, PART_BYTES_MAX,
+    SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
 };
 use crate::base::local::within;
 use crate::crypt::Layout;
-use crate::engine::{Engine, Payload};
-use crate::hash::{DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
+use crate::engine::{Engine, EngineError, Payload};
+use crate::hash::{BatchedHasher, Batcher, DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
 use crate::http::aws_chunked::{AwsChunkedDecoder, Event, Span};
 use crate::io::{Buffer, Host};
 use crate::net::{Body, BodyError};
@@ -23,6 +24,7 @@ use crate::s3::access::Authorized;
 use crate::s3::claims::{ChecksumClaim, Claims, no_checksum, too_large};
 use crate::s3::encryption::{RunKey, Sealer};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::service::S3Service;
 
 /// Where the bytes of a request's body come from: a connection, or in tests a list of pieces.
 pub trait Incoming {
@@ -58,12 +60,13 @@ pub struct Received<H: Host> {
 /// Receives the payload of PutObject or UploadPart. Without a checksum from the client, one of
 /// `checksum_default` is computed. With a key it is stored encrypted; digests are of what the client sent.
 pub async fn receive<H: Host, I: Incoming>(
-    engine: &Engine<H>,
+    service: &S3Service<H>,
     request: &mut Authorized,
     body: &mut I,
     checksum_default: Option<ChecksumAlgorithm>,
     run: Option<&RunKey>,
 ) -> Result<Received<H>, S3Error> {
+    let engine = service.engine();
     let promise = request.take_payload_promise();
     let claims = Claims::of(request, &promise, PART_BYTES_MAX)?;
     let is_checksum_claimed = claims.checksum.is_some();
@@ -74,7 +77,7 @@ pub async fn receive<H: Host, I: Incoming>(
         Some(_) => bytes.map(|bytes| Layout::of_plain(bytes).stored_bytes()),
         None => bytes,
     };
-    let mut stream = PayloadStream::new(engine.host(), body, promise, claims, plan, PART_BYTES_MAX);
+    let mut stream = PayloadStream::new(service.batcher(), body, promise, claims, plan, PART_BYTES_MAX);
     stream.sealer = run.map(Sealer::new);
     let payload = match stored_bytes {
         Some(bytes) if bytes <= INLINE_BYTES_MAX as u64 => {
@@ -181,7 +184,9 @@ pub async fn receive_document<H: Host, I: Incoming>(
         sha256: matches!(promise, PayloadPromise::Sha256(_)),
         checksum: claims.checksum.as_ref().map(|claim| claim.algorithm),
     };
-    let mut stream = PayloadStream::new(host, body, promise, claims, plan, bytes_max);
+    // Documents are short and few: each is hashed for itself.
+    let batcher = Batcher::new(host.clone());
+    let mut stream = PayloadStream::new(&batcher, body, promise, claims, plan, bytes_max);
     let mut document = Vec::new();
     let mut buffer = first_buffer(host, SMALL_BUFFER_BYTES).await?;
     while !stream.is_ended {
@@ -213,15 +218,14 @@ enum Signatures {
 }
 
 /// A payload on its way in.
-struct PayloadStream<'a, H, I> {
-    host: &'a H,
+struct PayloadStream<'a, H: Host, I> {
     body: &'a mut I,
     coding: Coding,
     /// SHA-256 that the signature promises.
     sha256: Option<[u8; 32]>,
     claims: Claims,
     bytes_max: u64,
-    hasher: Hasher,
+    hasher: BatchedHasher<H>,
     /// Encrypts what was received and hashed, if the payload is to be stored so.
     sealer: Option<Sealer<'a>>,
     /// Payload that came behind the end of a full buffer, when only that told whether more comes.
@@ -235,7 +239,7 @@ struct PayloadStream<'a, H, I> {
 
 impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
     fn new(
-        host: &'a H,
+        batcher: &Batcher<H>,
         body: &'a mut I,
         promise: PayloadPromise,
         claims: Claims,
@@ -261,13 +265,12 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
             }
         };
         Self {
-            host,
             body,
             coding,
             sha256,
             claims,
             bytes_max,
-            hasher,
+            hasher: batcher.hasher(hasher),
             sealer: None,
             ahead: None,
             chunk_signature: None,
@@ -282,7 +285,8 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
         if let Some(ahead) = self.ahead.as_mut().filter(|ahead| !ahead.is_empty()) {
             buffer.append(ahead);
             ahead.clear();
-            self.take(&buffer).await?;
+            let payload = 0..buffer.len();
+            buffer = self.take(buffer, payload).await?;
             self.seal_received(&mut buffer);
         }
         while !self.is_ended {
@@ -304,8 +308,11 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
             match count? {
                 0 if matches!(self.coding, Coding::Plain) => self.is_ended = true,
                 0 => return Err(BodyError::Incomplete.into()),
-                _ if matches!(self.coding, Coding::Plain) => self.take(&buffer[start..]).await?,
-                _ => self.unframe(&mut buffer, start).await?,
+                _ if matches!(self.coding, Coding::Plain) => {
+                    let payload = start..buffer.len();
+                    buffer = self.take(buffer, payload).await?;
+                }
+                _ => buffer = self.unframe(buffer, start).await?,
             }
             self.seal_received(&mut buffer);
         }
@@ -354,8 +361,8 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
         Ok(!self.is_ended)
     }
 
-    /// Hashes payload, giving other requests a turn between slices.
-    async fn take(&mut self, payload: &[u8]) -> Result<(), S3Error> {
+    /// Hashes the payload that `buffer` holds at `payload`.
+    async fn take(&mut self, buffer: Buffer, payload: Range<usize>) -> Result<Buffer, S3Error> {
         self.received += payload.len() as u64;
         if self.received > self.claims.bytes.unwrap_or(self.bytes_max) {
             let mut error = match self.claims.bytes {
@@ -365,23 +372,17 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
             error.close = true;
             return Err(error);
         }
-        let mut slices = payload.chunks(HASH_SLICE_BYTES).peekable();
-        while let Some(slice) = slices.next() {
-            self.hasher.update(slice);
-            if slice.len() == HASH_SLICE_BYTES || slices.peek().is_some() {
-                self.host.yield_now().await;
-            }
-        }
-        Ok(())
+        let buffer = self.hasher.update(buffer, payload).await;
+        buffer.ok_or_else(|| EngineError::Stopping.into())
     }
 
     /// Takes the payload out of the framed bytes at `buffer[start..]`, which it moves together.
-    async fn unframe(&mut self, buffer: &mut Buffer, start: usize) -> Result<(), S3Error> {
+    async fn unframe(&mut self, mut buffer: Buffer, start: usize) -> Result<Buffer, S3Error> {
         let mut span = Span::received(start..buffer.len());
-        while let Some(event) = self.next_event(buffer, &mut span)? {
+        while let Some(event) = self.next_event(&mut buffer, &mut span)? {
             match event {
                 Event::Chunk { signature, .. } => self.chunk_signature = signature,
-                Event::Payload(range) => self.take(&buffer[range]).await?,
+                Event::Payload(range) => buffer = self.take(buffer, range).await?,
                 Event::ChunkEnd => self.check_chunk()?,
                 Event::End { trailers, signature } => {
                     self.check_trailers(&trailers, signature)?;
@@ -391,7 +392,7 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
             }
         }
         buffer.set_len(span.payload());
-        Ok(())
+        Ok(buffer)
     }
 
     fn next_event(&mut self, buffer: &mut Buffer, span: &mut Span) -> Result<Option<Event>, S3Error> {
@@ -411,7 +412,7 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
         else {
             return Ok(());
         };
-        let sha256 = self.hasher.finish_chunk();
+        let sha256 = self.hasher.finish_chunk().ok_or(EngineError::Stopping)?;
         match self.chunk_signature.take() {
             Some(signature) if signer.verify_chunk(&sha256, &signature) => Ok(()),
             _ => Err(wrong_signature()),
@@ -436,7 +437,7 @@ impl<'a, H: Host, I: Incoming> PayloadStream<'a, H, I> {
         if self.claims.bytes.is_some_and(|bytes| bytes != self.received) {
             return Err(BodyError::Incomplete.into());
         }
-        let digests = self.hasher.finish();
+        let digests = self.hasher.finish().ok_or(EngineError::Stopping)?;
         if let Some(promised) = self.sha256
             && digests.sha256 != Some(promised)
         {

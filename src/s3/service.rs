@@ -14,6 +14,7 @@ use crate::auth::principal::Accounts as _;
 use crate::auth::{self, SigningKeys};
 use crate::crypt::MasterKey;
 use crate::engine::{Bucket, Engine, Lookup};
+use crate::hash::Batcher;
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{Host, TimestampMs};
 use crate::net::{Body, Refusal, Service};
@@ -88,6 +89,8 @@ impl Default for Settings {
 /// Speaks S3 for one core's engine.
 pub struct S3Service<H: Host> {
     engine: Engine<H>,
+    /// Of the core's uploads.
+    batcher: Batcher<H>,
     settings: Settings,
     identities: Rc<dyn Identities>,
     master: Option<Arc<MasterKey>>,
@@ -106,6 +109,7 @@ impl<H: Host> S3Service<H> {
         let first = first.iter().fold(0, |id, byte| id << 8 | u64::from(*byte));
         let host_id = STANDARD.encode(rest);
         Self {
+            batcher: Batcher::new(engine.host().clone()),
             engine,
             settings,
             identities,
@@ -151,6 +155,11 @@ impl<H: Host> S3Service<H> {
 
     pub fn engine(&self) -> &Engine<H> {
         &self.engine
+    }
+
+    /// What hashes the payload of this core's uploads.
+    pub fn batcher(&self) -> &Batcher<H> {
+        &self.batcher
     }
 
     pub fn settings(&self) -> &Settings {

@@ -53,7 +53,7 @@ fn received(
     let plan = DigestPlan { md5: true, sha256: matches!(promise, PayloadPromise::Sha256(_)), checksum };
     let simulation = Simulation::new(1);
     let host = simulation.host_with_arena(1, 0);
-    let mut stream = PayloadStream::new(&host, &mut body, promise, claims, plan, bytes_max);
+    let mut stream = PayloadStream::new(&Batcher::new(host), &mut body, promise, claims, plan, bytes_max);
     let mut payload = Vec::new();
     while !stream.is_ended {
         let buffer = simulation.block_on(stream.fill(Buffer::heap(BLOCK_BYTES)))?;

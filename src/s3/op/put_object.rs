@@ -111,7 +111,7 @@ pub async fn store_if<H: Host, I: Incoming>(
     }
     // AWS computes CRC-64/NVME for whoever brings no checksum.
     let checksum_default = Some(ChecksumAlgorithm::Crc64Nvme);
-    let received = body::receive(engine, request, body, checksum_default, run.as_ref()).await?;
+    let received = body::receive(service, request, body, checksum_default, run.as_ref()).await?;
 
     let mut etag = ETag::of_md5(received.md5);
     if let (Some(data_key), Some(run)) = (&mut data_key, &run) {

@@ -30,7 +30,7 @@ pub async fn run<H: Host, I: Incoming>(
     let engine = service.engine();
     let run = data_key.as_ref().map(|key| key.new_run(target.number, engine.host()));
     let algorithm = Some(expected.algorithm);
-    let received = body::receive(engine, &mut request, body, algorithm, run.as_ref()).await?;
+    let received = body::receive(service, &mut request, body, algorithm, run.as_ref()).await?;
     let etag = match (&data_key, &run) {
         (Some(data_key), Some(run)) => data_key.etag(received.md5, run),
         _ => ETag::of_md5(received.md5),
