@@ -77,6 +77,8 @@ pub struct SegmentScanner<D: Disk> {
     window_start: u64,
     /// Blocks that cannot be read, by offset; they are taken for zeros.
     pub unreadable: BTreeSet<u64>,
+    /// Length of the file, if it is less than the header says.
+    file_bytes: u64,
 }
 
 impl<D: Disk> SegmentScanner<D> {
@@ -111,8 +113,11 @@ impl<D: Disk> SegmentScanner<D> {
         };
         // Grows with the first read.
         let window = Buffer::heap(BLOCK_BYTES);
+        let file_bytes = file_bytes(disk, &file, &header).await?;
         let (disk, unreadable) = (disk.clone(), BTreeSet::new());
-        let scanner = Self { disk, file, header, is_header_damaged, window, window_start: 0, unreadable };
+        let window_start = 0;
+        let scanner =
+            Self { disk, file, header, is_header_damaged, window, window_start, unreadable, file_bytes };
         Ok(Opened::Segment(scanner))
     }
 
@@ -147,6 +152,9 @@ impl<D: Disk> SegmentScanner<D> {
     where
         F: FnMut(Scanned<'_>) -> Result<(), ScanError>,
     {
+        if u64::from(offset) + u64::from(batch.bytes) > self.file_bytes {
+            return Ok(false);
+        }
         let bytes = self.bytes(offset.into(), batch.bytes as usize).await.map_err(ScanError::Io)?;
         let Some(records) = split_batch(bytes, batch, offset) else { return Ok(false) };
         for record in records {
@@ -158,7 +166,7 @@ impl<D: Disk> SegmentScanner<D> {
     /// The first batch from `offset` on that is no earlier than `sequence_min`, with where it stands.
     pub async fn later(&mut self, offset: u32, sequence_min: u64) -> io::Result<Option<(u32, BatchHeader)>> {
         let mut offset = u64::from(offset);
-        while offset < u64::from(self.end()) {
+        while offset < u64::from(self.end()).min(self.file_bytes) {
             if let Some(batch) = self.batch(offset as u32).await?
                 && batch.sequence >= sequence_min
             {
@@ -184,7 +192,9 @@ impl<D: Disk> SegmentScanner<D> {
     where
         F: FnMut(Scanned<'_>) -> Result<(), ScanError>,
     {
-        let length = batch.map_or((until - offset) as usize, |batch| batch.bytes as usize);
+        let there = self.file_bytes.saturating_sub(offset.into());
+        let length = batch.map_or(until - offset, |batch| batch.bytes);
+        let length = u64::from(length).min(there) as usize;
         let id = self.header.id;
         let bytes = self.bytes(offset.into(), length).await.map_err(ScanError::Io)?;
         let (records, is_understood) = split_damaged(bytes, batch, id, offset);
@@ -222,6 +232,20 @@ impl<D: Disk> SegmentScanner<D> {
         }
         let start = (offset - self.window_start) as usize;
         Ok(&self.window[start..start + count])
+    }
+}
+
+/// Length of a segment's file, as far as its header says. A file may be shorter than that: what is looked for must
+/// end with it, or a few bytes would have gigabytes of nothing read.
+async fn file_bytes<D: Disk>(disk: &D, file: &D::File, header: &SegmentHeader) -> io::Result<u64> {
+    let last = log_end(header.bytes) / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+    match disk.read(file, last, Buffer::heap(BLOCK_BYTES), 0..BLOCK_BYTES).await.0 {
+        Ok(0) => {
+            let name = FileName::Log(header.id).to_string();
+            Ok(disk.list()?.into_iter().find(|file| file.name == name).map_or(0, |file| file.bytes))
+        }
+        // What cannot be read is there.
+        Ok(_) | Err(_) => Ok(header.bytes),
     }
 }
 
