@@ -231,7 +231,8 @@ fn scan(image: &[u8]) -> Found {
         while step(&mut scanner, &mut found).await {}
         let mut at = found.end;
         for _ in 0..8 {
-            let next = scanner.later(at + BLOCK_BYTES as u32, 0).await.expect("a drive that reads");
+            let next =
+                scanner.later(at.saturating_add(BLOCK_BYTES as u32), 0).await.expect("a drive that reads");
             let until = next.map_or(scanner.end(), |(until, _)| until);
             if at >= until {
                 break;

@@ -40,7 +40,8 @@ pub const TARGETS: &[Target] = &[
     target("form", form::run, 64 << 10, 64),
     target("log", log::run, 4 << 20, 64),
     target("disk", disk::run, 64 << 10, 64),
-    target("config", config::run, 256 << 10, 128),
+    // Each dot in a key is a table. Its file is the operator's, and at most a mebibyte.
+    target("config", config::run, 256 << 10, 1024),
     target("stored", stored::run, 64 << 10, 64),
     target("crypt", crypt::run, 1 << 20, 16),
     target("service", service::run, 64 << 20, 64),

@@ -85,7 +85,6 @@ fn entry(name: &str, value: &[u8]) {
     let config = Config { entries: entries.into_iter().collect(), ..Config::default() };
     let vault = Vault::new(Arc::new(MasterKey::new(Key::new([7; 32]))), Rc::new(config));
     for info in vault.list() {
-        assert!(info.version > 0);
         let _ = (vault.newest(&info.name), vault.version(&info.name, info.version));
     }
 }

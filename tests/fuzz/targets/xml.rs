@@ -54,8 +54,8 @@ fn compare(text: &str, read: Option<&Element>, other: &roxmltree::Document) {
         let is_within = elements().count() <= XML_ELEMENTS_MAX
             && elements().all(|element| depth(element) <= XML_DEPTH_MAX)
             && elements().all(|element| element.attributes().len() < XML_ATTRIBUTES_MAX / 2);
-        // It takes names whose prefix is empty.
-        let is_odd = text.contains("<:") || text.contains("</:");
+        // It takes names whose prefix is empty, and quoted ends within the declaration.
+        let is_odd = text.contains("<:") || text.contains("</:") || text.matches("?>").count() > 1;
         assert!(!is_within || is_odd, "a document that another parser reads was refused");
         return;
     };
