@@ -137,7 +137,13 @@ impl<H: Host> Health<H> {
     }
 
     /// The answer to `GET /health`.
-    pub async fn report(&self, head: &Head) -> Response {
+    pub async fn answer_report(&self, head: &Head) -> Response {
+        let (is_serving, report) = self.report().await;
+        respond(if is_serving { 200 } else { 503 }, &report, head)
+    }
+
+    /// Asks every core how it is. The first value: whether all of them take changes.
+    pub async fn report(&self) -> (bool, Value) {
         let cores = self.engine.health().await;
         let states: Vec<State> = cores.iter().map(|core| self.state(core.as_ref())).collect();
         let worst = [State::Stopping, State::Unresponsive, State::ReadOnly];
@@ -145,9 +151,8 @@ impl<H: Host> Health<H> {
         let shown = cores.iter().zip(&states).enumerate();
         let shown: Vec<Value> =
             shown.map(|(core, (health, state))| self.show(core, health, *state)).collect();
-        let status = if state == State::Serving { 200 } else { 503 };
-        let answer = json!({ "status": state.name(), "version": env!("CARGO_PKG_VERSION"), "cores": shown });
-        respond(status, &answer, head)
+        let report = json!({ "status": state.name(), "version": env!("CARGO_PKG_VERSION"), "cores": shown });
+        (state == State::Serving, report)
     }
 
     fn show(&self, core: usize, health: &Option<CoreHealth>, state: State) -> Value {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::client::{Client, Request};
 use crate::http::{Connection, Response};
+use crate::identities::{manage, manage_json};
 use crate::node::{Node, Options};
 
 /// Sends a request as it is, without a signature.
@@ -54,8 +55,11 @@ fn the_admin_listener_tells_how_each_core_is() {
         assert_eq!(core["failures"].as_array().unwrap().len(), 0);
         assert!(core["bytesFree"].as_u64() <= core["bytesTotal"].as_u64());
     }
+    let shown = manage(&node, &["status"]);
+    assert_eq!(shown.lines().filter(|line| line.contains("serving")).count(), 4, "{shown}");
+    assert_eq!(manage_json(&node, &["status"])["status"], "serving");
     // Everything else there still wants a signature, and the S3 listener does not know the path.
-    ask(node.admin(), "GET", "/admin/v1/whoami").expect(403);
+    ask(node.admin(), "GET", "/admin/v1/health").expect(403);
     ask(node.admin(), "POST", "/health").expect(403);
     ask(node.address(), "GET", "/health").expect(404);
 }

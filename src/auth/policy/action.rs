@@ -154,6 +154,7 @@ const ACTIONS: &[(Scope, &[&str])] = &[
             "ringcask:DetachUserPolicy",
             "ringcask:GetAccount",
             "ringcask:GetGroup",
+            "ringcask:GetHealth",
             "ringcask:GetKmsKey",
             "ringcask:GetPolicy",
             "ringcask:GetUser",

@@ -8,7 +8,7 @@
 //!
 //! | path under `/admin/v1/` | methods |
 //! |---|---|
-//! | `whoami` | GET |
+//! | `whoami`, `health` | GET |
 //! | `accounts`, `accounts/<id or name>` | GET, POST, DELETE |
 //! | `users`, `users/<name>`, `users/<name>/policies/<policy>` | GET, POST, PUT, DELETE |
 //! | `groups`, `groups/<name>`, `groups/<name>/policies/<policy>`, `groups/<name>/members/<user>` | the same |
@@ -81,7 +81,7 @@ impl<H: Host> AdminService<H> {
             return self.health.answer(probe, &head);
         }
         if head.path == HEALTH_PATH && is_read(&head) {
-            return self.health.report(&head).await;
+            return self.health.answer_report(&head).await;
         }
         match self.answer(&head, body, peer).await {
             Ok(response) => response,

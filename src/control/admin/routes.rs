@@ -70,6 +70,7 @@ pub async fn run<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer 
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     match (call.method, &path[..]) {
         ("GET", ["whoami"]) => Ok(whoami(call)),
+        ("GET", ["health"]) => health(service, call).await,
         (_, ["accounts", ..]) => accounts(service, call, &path[1..]).await,
         (_, ["users", ..]) => users(service, call, &path[1..]).await,
         (_, ["groups", ..]) => groups(service, call, &path[1..]).await,
@@ -91,6 +92,12 @@ fn whoami(call: &Call<'_>) -> Response {
         "user": principal.user_name,
     });
     json_response(200, &answer)
+}
+
+/// What anybody is told, as an answer that is no error.
+async fn health<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer {
+    call.allow_operator(const { Action::named("ringcask:GetHealth") })?;
+    Ok(json_response(200, &service.health.report().await.1))
 }
 
 async fn accounts<H: Host>(service: &AdminService<H>, call: &Call<'_>, path: &[&str]) -> Answer {

@@ -6,6 +6,7 @@ mod client;
 mod directories;
 mod inspect;
 mod show;
+mod status;
 mod text;
 
 use std::io::{BufRead, Read, Write};
@@ -71,6 +72,8 @@ pub enum Manage {
     Key(Area<KeyCommand>),
     /// Keys that objects are encrypted under (SSE-KMS); for the node's operator
     Kms(Area<KmsCommand>),
+    /// Shows how the node and each of its cores is; for the node's operator
+    Status(Options),
     /// Shows whose credentials are in use
     Whoami(Options),
 }
@@ -288,6 +291,7 @@ impl Manage {
             Self::Policy(area) => (area.options, policy(area.command)?),
             Self::Key(area) => (area.options, key(area.command, environment)?),
             Self::Kms(area) => (area.options, kms(area.command)),
+            Self::Status(options) => (options, Request::new("GET", "health", status::show)),
             Self::Whoami(options) => (options, Request::new("GET", "whoami", show::whoami)),
         };
         let client = Client::new(

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Columns of a terminal.
-const WIDTH: usize = 80;
+pub(super) const WIDTH: usize = 80;
 
 /// Spaces between columns.
 const GAP: usize = 2;
@@ -114,7 +114,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Text of a field; numbers as text, null as nothing. What a terminal would obey is taken out.
-fn text(value: &Value, name: &str) -> String {
+pub(super) fn text(value: &Value, name: &str) -> String {
     let text = match &value[name] {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -134,7 +134,7 @@ fn list(value: &Value, name: &str) -> String {
     names.collect::<Vec<_>>().join(",").replace(char::is_control, "?")
 }
 
-fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+pub(super) fn rows<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
     answer[name].as_array().map_or(&[], Vec::as_slice)
 }
 
@@ -144,7 +144,7 @@ fn fields(fields: &[(&str, String)]) -> String {
 }
 
 /// A table whose columns are as wide as they need to be; the widest are cut if a line would be too long.
-fn table(head: &[&str], rows: &[Value], row: impl Fn(&Value) -> Vec<String>) -> String {
+pub(super) fn table(head: &[&str], rows: &[Value], row: impl Fn(&Value) -> Vec<String>) -> String {
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(row)).collect();
     let columns = lines[0].len();

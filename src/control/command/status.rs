@@ -1,0 +1,90 @@
+//! How a node is, as a person reads it.
+
+use serde_json::Value;
+
+use super::show::{WIDTH, rows, table, text};
+
+/// A line for each core, and below it a sentence for each failure.
+pub fn show(answer: &Value) -> String {
+    let mut out = format!("ringcask {}: {}\n\n", text(answer, "version"), text(answer, "status"));
+    out += &table(&["CORE", "DRIVE", "STATE", "FREE", "OF", "DIRECTORY"], rows(answer, "cores"), |core| {
+        let state = match core["full"] == true && core["state"] == "serving" {
+            true => "serving, drive full".to_owned(),
+            false => text(core, "state"),
+        };
+        let (free, total) = (bytes(core, "bytesFree"), bytes(core, "bytesTotal"));
+        vec![text(core, "core"), text(core, "drive"), state, free, total, text(core, "directory")]
+    });
+    for core in rows(answer, "cores") {
+        let number = text(core, "core");
+        for failure in rows(core, "failures") {
+            let line = format!("core {number}, {}: {}", text(failure, "part"), text(failure, "reason"));
+            out += &format!("\n{}", folded(&line));
+        }
+    }
+    out
+}
+
+/// A number of bytes in the unit that leaves it short.
+fn bytes(value: &Value, name: &str) -> String {
+    let Some(mut number) = value[name].as_f64() else { return String::new() };
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if number < 1024.0 {
+            return format!("{number:.1} {unit}");
+        }
+        number /= 1024.0;
+    }
+    format!("{number:.1} PiB")
+}
+
+/// A sentence in lines that fit a terminal, those after the first indented. A longer word keeps its line.
+fn folded(text: &str) -> String {
+    const INDENT: &str = "  ";
+    let (mut out, mut width) = (String::new(), 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + 1 + length > WIDTH {
+            out += "\n";
+            out += INDENT;
+            width = INDENT.len();
+        } else if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out += word;
+        width += length;
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_core_has_a_line_and_each_failure_a_sentence() {
+        let core = |core: u64, state: &str, failures: Value| {
+            json!({ "core": core, "drive": 0, "directory": "/srv/a", "state": state, "failures": failures,
+                "full": core == 0, "bytesFree": 3 << 20, "bytesTotal": 5_u64 << 40 })
+        };
+        let failure = json!([{ "part": "log", "reason": "writing log-00000003: Input/output error \
+            (os error 5), which is a sentence that no terminal has room for in one line" }]);
+        let answer = json!({ "status": "read-only", "version": "0.1.0",
+            "cores": [core(0, "serving", json!([])), core(1, "read-only", failure)] });
+        let expected = [
+            "ringcask 0.1.0: read-only",
+            "",
+            "CORE  DRIVE  STATE                FREE     OF       DIRECTORY",
+            "0     0      serving, drive full  3.0 MiB  5.0 TiB  /srv/a",
+            "1     0      read-only            3.0 MiB  5.0 TiB  /srv/a",
+            "",
+            "core 1, log: writing log-00000003: Input/output error (os error 5), which is a",
+            "  sentence that no terminal has room for in one line",
+        ];
+        assert_eq!(show(&answer).lines().collect::<Vec<_>>(), expected);
+        assert!(show(&answer).lines().all(|line| line.chars().count() <= WIDTH));
+    }
+}
