@@ -544,6 +544,9 @@ pub const LIFECYCLE_CLOCK_PAUSE_MS: u64 = 30 * 1000;
 /// serves nobody either, and probes usually give up after a few.
 pub const HEALTH_ANSWER_MS_MAX: u64 = 2000;
 
+/// Damaged places of a core in an answer about its health: enough to see what is going on; the log has all.
+pub const HEALTH_DAMAGES_SHOWN_MAX: usize = 10;
+
 /// Notification configurations of a bucket, as at AWS ("Amazon S3 event notifications").
 pub const NOTIFICATIONS_MAX: usize = 100;
 

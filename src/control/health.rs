@@ -21,7 +21,8 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::auth;
-use crate::engine::{CoreHealth, Engine, FailedPart};
+use crate::base::limits::HEALTH_DAMAGES_SHOWN_MAX;
+use crate::engine::{CoreHealth, Damage, Engine, FailedPart};
 use crate::http::{Head, Query, Response, ResponseBody};
 use crate::io::Host;
 use crate::s3::request::virtual_bucket;
@@ -35,6 +36,14 @@ pub enum Probe {
     Ready { is_maintenance: bool },
     /// Whether it answers reads.
     Read,
+}
+
+/// Who is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Whoever reaches the admin listener: nothing that clients have named.
+    Anybody,
+    Operator,
 }
 
 /// A core's state in one word.
@@ -138,24 +147,24 @@ impl<H: Host> Health<H> {
 
     /// The answer to `GET /health`.
     pub async fn answer_report(&self, head: &Head) -> Response {
-        let (is_serving, report) = self.report().await;
+        let (is_serving, report) = self.report(Audience::Anybody).await;
         respond(if is_serving { 200 } else { 503 }, &report, head)
     }
 
     /// Asks every core how it is. The first value: whether all of them take changes.
-    pub async fn report(&self) -> (bool, Value) {
+    pub async fn report(&self, audience: Audience) -> (bool, Value) {
         let cores = self.engine.health().await;
         let states: Vec<State> = cores.iter().map(|core| self.state(core.as_ref())).collect();
         let worst = [State::Stopping, State::Unresponsive, State::ReadOnly];
         let state = worst.into_iter().find(|state| states.contains(state)).unwrap_or(State::Serving);
         let shown = cores.iter().zip(&states).enumerate();
         let shown: Vec<Value> =
-            shown.map(|(core, (health, state))| self.show(core, health, *state)).collect();
+            shown.map(|(core, (health, state))| self.show(core, health, *state, audience)).collect();
         let report = json!({ "status": state.name(), "version": env!("CARGO_PKG_VERSION"), "cores": shown });
         (state == State::Serving, report)
     }
 
-    fn show(&self, core: usize, health: &Option<CoreHealth>, state: State) -> Value {
+    fn show(&self, core: usize, health: &Option<CoreHealth>, state: State, audience: Audience) -> Value {
         let drive = self.engine.drive_of(core);
         let directory = self.directories.get(drive).map(|directory| directory.display().to_string());
         let mut shown =
@@ -170,6 +179,9 @@ impl<H: Host> Health<H> {
             shown["buffersHeld"] = json!(health.buffers_held);
             shown["bytesFree"] = json!(health.space.map(|space| space.bytes_free));
             shown["bytesTotal"] = json!(health.space.map(|space| space.bytes_total));
+            let places = health.damages.list.iter().take(HEALTH_DAMAGES_SHOWN_MAX);
+            let places: Vec<Value> = places.map(|damage| show_damage(damage, audience)).collect();
+            shown["damages"] = json!({ "count": health.damages.count, "places": places });
         }
         shown
     }
@@ -187,6 +199,15 @@ impl<H: Host> Health<H> {
     fn is_ending(&self) -> bool {
         (self.is_ending)()
     }
+}
+
+fn show_damage(damage: &Damage, audience: Audience) -> Value {
+    let Damage { file, offset, bytes, what, objects, .. } = damage;
+    let mut shown = json!({ "file": file, "offset": offset, "bytes": bytes, "reason": what });
+    if audience == Audience::Operator {
+        shown["objects"] = objects.iter().map(|object| Value::String(object.to_string())).collect();
+    }
+    shown
 }
 
 /// Whether a request only looks.

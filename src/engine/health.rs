@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::damage::Damages;
 use super::message::{Answer, Request};
 use super::types::EngineError;
 use super::{Engine, Shared};
@@ -74,6 +75,8 @@ pub struct CoreHealth {
     pub buffers_held: usize,
     /// Of its drive; `None` if the file system does not say.
     pub space: Option<Space>,
+    /// Damage in the files that it takes care of.
+    pub damages: Damages,
 }
 
 impl Shared {
@@ -142,6 +145,7 @@ impl<H: Host> Engine<H> {
             payload_bytes: inner.extents.bytes_live(),
             buffers_held: self.host().pool().held(),
             space: self.disk().space().ok(),
+            damages: self.damages(),
         }
     }
 }

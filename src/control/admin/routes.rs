@@ -12,6 +12,7 @@ use crate::auth::directory::change::{Bearer, Change, KeyWish, Refusal, Write};
 use crate::auth::directory::{AccessKey, Holder};
 use crate::auth::policy::action::Action;
 use crate::base::secret::Secret;
+use crate::control::health::Audience;
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::settings::OWNER;
@@ -94,10 +95,10 @@ fn whoami(call: &Call<'_>) -> Response {
     json_response(200, &answer)
 }
 
-/// What anybody is told, as an answer that is no error.
+/// What anybody is told, and whose data is damaged.
 async fn health<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer {
     call.allow_operator(const { Action::named("ringcask:GetHealth") })?;
-    Ok(json_response(200, &service.health.report().await.1))
+    Ok(json_response(200, &service.health.report(Audience::Operator).await.1))
 }
 
 async fn accounts<H: Host>(service: &AdminService<H>, call: &Call<'_>, path: &[&str]) -> Answer {
