@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::show::{WIDTH, rows, table, text};
+use super::text;
 
 /// A line for each core, and below it a sentence for each failure and each place that is damaged.
 pub fn show(answer: &Value) -> String {
@@ -41,16 +42,8 @@ pub fn show(answer: &Value) -> String {
     out
 }
 
-/// A number of bytes in the unit that leaves it short.
 fn bytes(value: &Value, name: &str) -> String {
-    let Some(mut number) = value[name].as_f64() else { return String::new() };
-    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
-        if number < 1024.0 {
-            return format!("{number:.1} {unit}");
-        }
-        number /= 1024.0;
-    }
-    format!("{number:.1} PiB")
+    value[name].as_u64().map(text::bytes).unwrap_or_default()
 }
 
 /// A sentence in lines that fit a terminal, those after the first indented. A longer word keeps its line.
@@ -96,9 +89,9 @@ mod tests {
         let expected = [
             "ringcask 0.1.0: read-only",
             "",
-            "CORE  DRIVE  STATE                FREE     OF       DIRECTORY",
-            "0     0      serving, drive full  3.0 MiB  5.0 TiB  /srv/a",
-            "1     0      read-only            3.0 MiB  5.0 TiB  /srv/a",
+            "CORE  DRIVE  STATE                FREE      OF        DIRECTORY",
+            "0     0      serving, drive full  3.00 MiB  5.00 TiB  /srv/a",
+            "1     0      read-only            3.00 MiB  5.00 TiB  /srv/a",
             "",
             "core 1, log: writing log-00000003: Input/output error (os error 5), which is a",
             "  sentence that no terminal has room for in one line",
