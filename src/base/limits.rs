@@ -497,6 +497,10 @@ pub const COMPLETED_VERSIONS_MAX: usize = 16;
 /// Index entries that a checkpoint or another long walk handles before it lets the core do something else.
 pub const WALK_STEP_ENTRIES: usize = 512;
 
+/// Records that cleaning moves at once: each is a task of its core, and they share batches of the log. With few,
+/// small records take a block of the log each, and cleaning gains nothing.
+pub const RECORDS_MOVED_TOGETHER_MAX: usize = 512;
+
 /// Tags of an object, as at AWS ("Categorizing your storage using tags"): they are looked at with every policy
 /// that asks for them.
 pub const OBJECT_TAGS_MAX: usize = 10;

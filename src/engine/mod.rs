@@ -183,6 +183,7 @@ struct Inner<H: Host> {
     checkpoint: checkpoint::State,
     /// Background work has one at a time.
     maintenance: Semaphore,
+    cleaning: gc::Cleaning,
 }
 
 type RecordCache = quick_cache::unsync::Cache<Location, Arc<ObjectPut>, RecordWeight>;
@@ -291,6 +292,7 @@ impl<H: Host> Engine<H> {
             recovered_signal: Signal::default(),
             references_ended: Cell::new(0),
             maintenance: Semaphore::new(1),
+            cleaning: gc::Cleaning::default(),
             stopping: Cell::new(false),
         };
         Self { inner: Rc::new(inner) }

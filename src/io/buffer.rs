@@ -1,6 +1,7 @@
 //! Aligned buffers: one arena per core, registered with the storage ring, handed out in two sizes. The same
 //! buffer is filled by the socket, hashed in place and written by the drive.
 
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -137,14 +138,15 @@ pub struct Buffer {
 
 enum Home {
     Pool { pool: Rc<PoolInner>, index: u32, _permit: Permit },
-    Heap { _memory: Memory },
+    Heap { _memory: HeapMemory },
 }
 
 impl Buffer {
     /// A buffer outside of any pool, for sizes and moments the pool does not serve. Rounded up to blocks.
     pub fn heap(capacity: usize) -> Self {
-        let memory = Memory::map(capacity.max(1).next_multiple_of(BLOCK_BYTES));
-        Self { start: memory.start, capacity: memory.bytes, length: 0, home: Home::Heap { _memory: memory } }
+        let memory = HeapMemory::new(capacity.max(1).next_multiple_of(BLOCK_BYTES));
+        let (start, capacity) = (memory.start, memory.layout.size());
+        Self { start, capacity, length: 0, home: Home::Heap { _memory: memory } }
     }
 
     pub fn capacity(&self) -> usize {
@@ -276,10 +278,6 @@ struct Memory {
 }
 
 impl Memory {
-    fn map(bytes: usize) -> Self {
-        Self::try_map(bytes).unwrap_or_else(|error| panic!("{error}"))
-    }
-
     fn try_map(bytes: usize) -> io::Result<Self> {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         let flags = ProtFlags::READ | ProtFlags::WRITE;
@@ -301,8 +299,33 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: exactly the mapping made in `map`; whoever could still refer to it holds the owner alive.
+        // SAFETY: exactly the mapping made in `try_map`; whoever could still refer to it holds the owner alive.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// Zeroed memory of the allocator, aligned to blocks: it is taken and given back more often than the kernel
+/// should hear of.
+struct HeapMemory {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl HeapMemory {
+    fn new(bytes: usize) -> Self {
+        let layout =
+            Layout::from_size_align(bytes, BLOCK_BYTES).expect("buffers are far smaller than memory");
+        // SAFETY: the layout's size is not 0: `Buffer::heap` rounds up to blocks.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        Self { start, layout }
+    }
+}
+
+impl Drop for HeapMemory {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout; whoever could still refer to it holds the owner alive.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }
 

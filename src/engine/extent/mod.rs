@@ -510,6 +510,16 @@ impl<H: Host> Extents<H> {
         self.inner.extents.borrow().len()
     }
 
+    /// Blocks of a segment that extents cover.
+    pub fn live_blocks_of(&self, segment: SegmentId) -> u64 {
+        self.inner.live_blocks(segment)
+    }
+
+    /// The segment that the next extent goes to, if it fits.
+    pub fn open_segment(&self) -> Option<SegmentId> {
+        self.inner.open.borrow().as_ref().map(|open| open.id)
+    }
+
     /// References to each extent.
     pub fn references(&self) -> Vec<(ExtentId, u32)> {
         self.inner.extents.borrow().iter().map(|(extent, state)| (*extent, state.references)).collect()

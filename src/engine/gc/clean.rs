@@ -4,10 +4,11 @@
 //! What is damaged does not stop it. Everything else moves; then the segment is set aside under another name,
 //! for people to look at, and the versions that are lost with it stay in the index until they are deleted.
 
+use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
 use super::READERS_PAUSE;
-use crate::base::limits::BLOCK_BYTES;
+use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, RECORDS_MOVED_TOGETHER_MAX};
 use crate::engine::damage::{DamageKind, Flaw};
 use crate::engine::events::{Event, lock_of_event};
 use crate::engine::extent::{open_to_free, remove_file};
@@ -85,15 +86,15 @@ impl<H: Host> Engine<H> {
         let mut is_damaged = false;
         let mut offset = BLOCK_BYTES as u32;
         let mut expected = None;
+        let records: RefCell<Vec<OwnedRecord>> = RefCell::default();
         loop {
-            let mut records: Vec<OwnedRecord> = Vec::new();
             let mut collect = |scanned: Scanned<'_>| -> Result<(), ScanError> {
                 if !scanned.is_whole {
                     return Ok(());
                 }
                 let record = scanned.decode()?;
                 if !self.is_surely_dead(&record, &scanned, segment, id) {
-                    records.push(OwnedRecord { record, location: scanned.location });
+                    records.borrow_mut().push(OwnedRecord { record, location: scanned.location });
                 }
                 Ok(())
             };
@@ -109,10 +110,14 @@ impl<H: Host> Engine<H> {
             if !is_whole {
                 let later = scanner.later(next, expected.map_or(0, |expected| expected + 1)).await;
                 let later = later.map_err(|error| failed(error.into()))?;
-                // Behind the last batch nothing was written, as far as the start or the log itself knows.
-                let is_end = batch.is_none() && later.is_none();
-                if is_end && !scanner.unreadable.contains(&u64::from(offset)) {
-                    return Ok(is_damaged);
+                let is_read = scanner.unreadable.range(u64::from(offset)..u64::from(next)).next().is_none();
+                if later.is_none() && is_read {
+                    self.relocate(records.take(), id).await?;
+                    // Behind the last batch nothing was written, as far as the start or the log itself knows;
+                    // or a batch was torn there by a crash, of which nobody was told.
+                    if batch.is_none() || self.live_bytes_anywhere(id).await? == 0 {
+                        return Ok(is_damaged);
+                    }
                 }
                 is_damaged = true;
                 let until = later.map_or(scanner.end(), |(place, _)| place);
@@ -131,7 +136,11 @@ impl<H: Host> Engine<H> {
             } else {
                 expected = batch.map(|batch| batch.sequence + 1);
             }
-            self.relocate(records, id).await?;
+            // Records that moved together share batches: one by one they would take as much room as before.
+            let bytes: usize = records.borrow().iter().map(|owned| owned.location.length as usize).sum();
+            if bytes >= BUFFER_BYTES || records.borrow().len() >= RECORDS_MOVED_TOGETHER_MAX {
+                self.relocate(records.take(), id).await?;
+            }
             offset = next;
         }
     }

@@ -4,12 +4,14 @@ mod clean;
 mod salvage;
 pub(super) mod scrub;
 
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::format::{FileName, SegmentId};
 use super::log::{LogSegment, error_of};
 use super::message::Request;
+use super::shared::Shared;
 use super::types::EngineError;
 use super::{Engine, checkpoint};
 use crate::io::{Disk, Host};
@@ -21,6 +23,28 @@ const PAUSE: Duration = Duration::from_millis(1000);
 
 /// Pause between attempts to free what somebody still reads.
 const READERS_PAUSE: Duration = Duration::from_millis(20);
+
+/// What cleaning could not free.
+#[derive(Default)]
+pub struct Cleaning {
+    futile_bytes: Cell<u64>,
+    /// Whether segments of earlier generations were there, for which deletions must be kept.
+    had_old_segments: Cell<bool>,
+}
+
+impl Cleaning {
+    /// Bytes that no live record has and that a pass over the whole log left all the same: padding, and
+    /// deletions that must be kept. Without this a core would clean for ever.
+    fn futile_bytes(&self, shared: &Shared) -> u64 {
+        let keeps_less = self.had_old_segments.get() && shared.old_segments.load(Ordering::SeqCst) == 0;
+        if keeps_less { 0 } else { self.futile_bytes.get() }
+    }
+
+    fn note_futile(&self, bytes: u64, shared: &Shared) {
+        self.futile_bytes.set(bytes);
+        self.had_old_segments.set(shared.old_segments.load(Ordering::SeqCst) > 0);
+    }
+}
 
 /// Starts the background tasks of a core that has recovered; `data` are its data segments.
 pub fn start<H: Host>(engine: &Engine<H>, data: Vec<(SegmentId, u64, u64)>) {
@@ -93,8 +117,14 @@ impl<H: Host> Engine<H> {
             return Ok(());
         }
         self.drop_old_checkpoints().await?;
+        // Each segment that is there now is cleaned once at most: what a pass leaves, another would leave.
+        let pass_end = self.inner.log.position().segment;
         while self.cleaning_pays() && !self.inner.stopping.get() {
             match self.oldest_cleanable() {
+                Some((id, it)) if it.generation == self.inner.identity.generation && id >= pass_end => {
+                    self.inner.cleaning.note_futile(self.dead_log_bytes(), &self.inner.shared);
+                    return Ok(());
+                }
                 Some((id, segment)) => self.clean(id, segment).await?,
                 // All that could be cleaned may be needed to replay on the oldest checkpoint.
                 None => {
@@ -112,13 +142,19 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    /// Whether more than half of the log is dead, and enough for it to matter.
+    /// Whether more than half of the log is dead, and enough for it to matter; beside what cleaning left.
     fn cleaning_pays(&self) -> bool {
         let used = self.inner.log.bytes_used();
-        let dead = used.saturating_sub(self.inner.index.borrow().live_log_bytes());
+        let dead = self.dead_log_bytes().saturating_sub(self.inner.cleaning.futile_bytes(&self.inner.shared));
         // With little room left, moving more is better than refusing.
         let share = if self.inner.log.is_scarce() { used / 8 } else { used / 2 };
         dead > share && dead > 2 * self.inner.options.log_segment_bytes
+    }
+
+    /// Bytes of the log that are of no live record: dead ones, but padding and deletions that still hide
+    /// something, too.
+    fn dead_log_bytes(&self) -> u64 {
+        self.inner.log.bytes_used().saturating_sub(self.inner.index.borrow().live_log_bytes())
     }
 
     /// The segment that cleaning takes next: all that could hold what its deletions hide are gone.

@@ -94,6 +94,7 @@ impl<D: Disk> SegmentScanner<D> {
         let (front, batch) = first.whole()[..count].split_at(count.min(BLOCK_BYTES));
         let front = of_it(front);
         let is_header_damaged = front.is_none();
+        let is_blank = unreadable.is_empty() && first.whole()[..count].iter().all(|byte| *byte == 0);
         let header = match front {
             Some(header) => Some(header),
             None => {
@@ -116,8 +117,13 @@ impl<D: Disk> SegmentScanner<D> {
         let file_bytes = file_bytes(disk, &file, &header).await?;
         let (disk, unreadable) = (disk.clone(), BTreeSet::new());
         let window_start = 0;
-        let scanner =
+        let mut scanner =
             Self { disk, file, header, is_header_damaged, window, window_start, unreadable, file_bytes };
+        // The copy reached the drive before the header: it was being made at a crash, unless a batch stands
+        // behind.
+        if is_blank && scanner.later(BLOCK_BYTES as u32, 0).await?.is_none() {
+            return Ok(Opened::Unused);
+        }
         Ok(Opened::Segment(scanner))
     }
 

@@ -233,7 +233,7 @@ fn no_flipped_bit_that_matters_goes_unnoticed() {
     let before = read_everything(&left, 2).unwrap();
     let folders = left.lay_out();
     let names: Vec<(usize, String)> = left.names("");
-    let mut draw = Draw(11);
+    let mut draw = Draw::new(11);
     let (mut noticed, mut harmless) = (0, 0);
     for _ in 0..200 {
         let (drive, name) = &names[draw.below(names.len() as u64) as usize];
@@ -309,7 +309,7 @@ fn misdirected_blocks_are_noticed_or_harmless() {
     let before = read_everything(&left, 2).unwrap();
     let names = left.names("");
     let folders = left.lay_out();
-    let mut draw = Draw(5);
+    let mut draw = Draw::new(5);
     let mut noticed = 0;
     for _ in 0..100 {
         let (_, from) = &names[draw.below(names.len() as u64) as usize];
@@ -389,7 +389,7 @@ fn what_is_no_directory_of_a_node_is_not_checked() {
 /// Files of the right names, and anything in them.
 #[test]
 fn garbage_never_makes_a_check_panic() {
-    let mut draw = Draw(3);
+    let mut draw = Draw::new(3);
     let left = filled(1, 1);
     for _ in 0..40 {
         let mut garbage = left.clone();

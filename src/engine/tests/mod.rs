@@ -2,13 +2,9 @@
 
 mod append;
 mod checks;
-mod crash;
-mod crash_events;
-mod crash_renames;
-mod crash_settings;
+mod cleaning;
 mod faults;
 mod histories;
-mod model;
 mod operations;
 mod owed;
 mod rot;
@@ -77,7 +73,7 @@ fn small() -> Options {
     }
 }
 
-/// Segments as small as the largest record of a history allows: a few dozen changes roll, seal and clean.
+/// Segments so small that a few dozen changes roll, seal and clean.
 fn tiny() -> Options {
     Options {
         log_segment_bytes: 256 << 10,

@@ -145,7 +145,8 @@ fn a_rename_moves_an_object_with_all_that_is_stored_about_it() {
             assert_eq!(object.attributes, attributes(&bytes));
             assert_eq!(read(&object, 0..object.bytes).await.unwrap(), bytes);
         }
-        super::histories::judge_references(&node, 1).await;
+        node.core(0).host().sleep(std::time::Duration::from_secs(2)).await;
+        super::histories::audit(&simulation, 1, &node);
     });
 }
 

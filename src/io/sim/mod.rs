@@ -63,6 +63,12 @@ impl Simulation {
         SimHost { executor: self.executor.clone(), disks, pool: Pool::new(arena_bytes) }
     }
 
+    /// A core's view of the drives of these numbers, in this order.
+    pub fn host_over(&self, drives: &[usize]) -> SimHost {
+        let disks = drives.iter().map(|index| self.disk(*index)).collect();
+        SimHost { executor: self.executor.clone(), disks, pool: Pool::new(ARENA_BYTES) }
+    }
+
     /// A handle on drive `index`, made if it does not exist yet.
     pub fn disk(&self, index: usize) -> SimDisk {
         let mut drives = self.drives.borrow_mut();
