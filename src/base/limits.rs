@@ -226,6 +226,10 @@ pub const SCRUB_PASS_SECONDS_MIN: u64 = 4 * 60 * 60;
 /// Damaged places of extents for which the index is walked once to name their objects.
 pub const SCRUB_FLAWS_TOGETHER_MAX: usize = 256;
 
+/// How long a read may keep freed space from being reused by its epoch alone; then it takes references to the
+/// extents it reads. Less costs more reads a message to each owner; more delays the freeing of all that is deleted.
+pub const READ_EPOCH_MS_MAX: u64 = 2_000;
+
 /// Damaged places that a core lists; more are counted. A drive that fails as a whole shows itself in the first.
 pub const DAMAGES_PER_CORE_MAX: usize = 1000;
 

@@ -15,7 +15,7 @@ use super::bytes_size::BytesSize;
 use super::webhook::{self, Webhook};
 use crate::base::limits::{
     ARENA_BYTES_MAX, ARENA_BYTES_MIN, CONFIG_FILE_BYTES_MAX, CORES_MAX, DATA_DIRECTORIES_MAX,
-    LIFECYCLE_DAY_SECONDS_MAX,
+    LIFECYCLE_DAY_SECONDS_MAX, SCRUB_BYTES_PER_SECOND,
 };
 use crate::s3::NewBuckets;
 use crate::s3::notification_target::NotificationTarget;
@@ -51,6 +51,10 @@ pub struct Settings {
     pub new_buckets: NewBuckets,
     /// How long a day of lifecycle rules is.
     pub lifecycle_day: Duration,
+    /// Bytes that the scrub reads in a second of each drive; 0 for none.
+    pub scrub_bytes_per_second: u64,
+    /// Whether to start without changes that are damaged in the log.
+    pub accept_damage: bool,
     /// Where event notifications may go.
     pub notification_targets: Vec<NotificationTarget>,
 }
@@ -170,6 +174,16 @@ pub struct Layer {
     #[arg(long, value_name = "N")]
     lifecycle_day_seconds: Option<u64>,
 
+    /// Bytes read in a second of each drive to verify what is stored; 0 for none
+    /// [env: RINGCASK_SCRUB_BYTES_PER_SECOND] [default: 8MiB]
+    #[arg(long, value_name = "SIZE")]
+    scrub_bytes_per_second: Option<BytesSize>,
+
+    /// For one start after damage that lost changes: go on without them, see docs/DAMAGE.md
+    /// [env: RINGCASK_ACCEPT_DAMAGE] [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    accept_damage: Option<bool>,
+
     /// Notification targets: only the file can declare them.
     #[arg(skip)]
     webhook: Option<Vec<Webhook>>,
@@ -222,6 +236,8 @@ impl Layer {
             log_format: self.log_format.or(weaker.log_format),
             new_buckets: self.new_buckets.or(weaker.new_buckets),
             lifecycle_day_seconds: self.lifecycle_day_seconds.or(weaker.lifecycle_day_seconds),
+            scrub_bytes_per_second: self.scrub_bytes_per_second.or(weaker.scrub_bytes_per_second),
+            accept_damage: self.accept_damage.or(weaker.accept_damage),
             webhook: self.webhook.or(weaker.webhook),
         }
     }
@@ -321,6 +337,8 @@ impl Layer {
                 Some(NewBucketsName::Aws) | None => NewBuckets::Aws,
             },
             lifecycle_day: Duration::from_secs(day_seconds),
+            scrub_bytes_per_second: self.scrub_bytes_per_second.map_or(SCRUB_BYTES_PER_SECOND, |size| size.0),
+            accept_damage: self.accept_damage.unwrap_or(false),
         })
     }
 }
@@ -344,6 +362,9 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
         "domain" => list(','),
         "cores" | "drain-seconds" | "lifecycle-day-seconds" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer)
+        }
+        "accept-damage" => {
+            text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Boolean)
         }
         _ => toml::Value::String(text.trim().to_owned()),
     }
@@ -423,7 +444,8 @@ mod tests {
         let text = "data = ['/a', '/b']\nlisten = '0.0.0.0:80'\nadmin-listen = 'off'\n\
                     master-key-file = '/k'\ncores = 2\ndomain = 'S3.example.com'\n\
                     region = 'eu'\narena = '128MiB'\ncache = 1048576\ndrain-seconds = 5\n\
-                    log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10";
+                    log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10\n\
+                    scrub-bytes-per-second = '1MiB'\naccept-damage = true";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(settings.domains, ["s3.example.com"]);
@@ -434,6 +456,7 @@ mod tests {
             (settings.new_buckets, settings.lifecycle_day),
             (NewBuckets::Acl, Duration::from_secs(10))
         );
+        assert_eq!((settings.scrub_bytes_per_second, settings.accept_damage), (1 << 20, true));
         assert_eq!(Layer::keys().count(), text.lines().count(), "a setting is missing from this test");
     }
 
@@ -454,12 +477,15 @@ mod tests {
             ("RINGCASK_LOG_FORMAT", "json"),
             ("RINGCASK_NEW_BUCKETS", "acl"),
             ("RINGCASK_LIFECYCLE_DAY_SECONDS", "7"),
+            ("RINGCASK_SCRUB_BYTES_PER_SECOND", "0"),
+            ("RINGCASK_ACCEPT_DAMAGE", "true"),
         ];
         assert_eq!(Layer::keys().count(), variables.len(), "a setting is missing from this test");
         let settings = environment(&variables).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b,c")]);
         assert_eq!(settings.domains, ["a.example", "b.example"]);
         assert_eq!((settings.cores, settings.cache_bytes), (2, 0));
+        assert_eq!((settings.scrub_bytes_per_second, settings.accept_damage), (0, true));
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod files;
 pub mod format;
 mod gc;
 mod health;
+mod hold;
 mod index;
 mod listing;
 mod locks;
@@ -158,6 +159,7 @@ struct Inner<H: Host> {
     extents: Extents<H>,
     locks: Locks,
     readers: Readers,
+    holds: hold::Holds<H>,
     buckets: RefCell<buckets::Table>,
     config: config::Table,
     events: events::Queue,
@@ -264,6 +266,7 @@ impl<H: Host> Engine<H> {
         );
         let files = Files::new(options.open_files_max);
         let inner = Inner {
+            holds: hold::Holds::default(),
             readers: Readers::new(shared.clone(), me),
             checkpoint: checkpoint::State::new(next_id),
             host,

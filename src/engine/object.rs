@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::Engine;
 use super::extent::reader::PayloadReader;
+use super::format::Slice;
 use super::format::record::{ObjectPut, StoredPayload};
-use super::format::{ExtentId, Slice};
-use super::message::{Answer, Request};
+use super::hold::Hold;
 use super::shared::ReadPin;
 use super::types::EngineError;
-use super::{Engine, unexpected};
 use crate::base::limits::{BUFFER_BYTES, INLINE_BYTES_MAX};
 use crate::io::Host;
 
@@ -21,13 +21,19 @@ use crate::io::Host;
 /// readable, whatever is deleted or overwritten meanwhile.
 pub struct Object<H: Host> {
     engine: Engine<H>,
-    pin: Rc<ReadPin>,
+    /// None if the payload is in memory.
+    hold: Option<Rc<Hold<H>>>,
     put: Arc<ObjectPut>,
 }
 
 impl<H: Host> Object<H> {
-    pub(super) fn new(engine: Engine<H>, pin: Rc<ReadPin>, put: Arc<ObjectPut>) -> Self {
-        Self { engine, pin, put }
+    /// `pin` is from before the look-up.
+    pub(super) fn new(engine: Engine<H>, pin: ReadPin, put: Arc<ObjectPut>) -> Self {
+        let hold = match &put.payload {
+            StoredPayload::Inline(_) => None,
+            StoredPayload::Slices(_) => Some(engine.hold(pin, put.clone())),
+        };
+        Self { engine, hold, put }
     }
 
     /// The host of the core that looked the object up.
@@ -41,10 +47,10 @@ impl<H: Host> Object<H> {
         match &self.put.payload {
             StoredPayload::Inline(bytes) => {
                 let bytes = bytes.slice(range.start as usize..range.end as usize);
-                PayloadReader::inline(self.engine.clone(), self.pin.clone(), bytes)
+                PayloadReader::inline(self.engine.clone(), bytes)
             }
             StoredPayload::Slices(_) => {
-                PayloadReader::sliced(self.engine.clone(), self.pin.clone(), self.put.clone(), range)
+                PayloadReader::sliced(self.engine.clone(), self.hold.clone(), self.put.clone(), range)
             }
         }
     }
@@ -61,7 +67,7 @@ impl<H: Host> Object<H> {
             }
             StoredPayload::Slices(slices) => cut(slices, range),
         };
-        self.acquire(&slices).await?;
+        self.engine.acquire(&slices).await?;
         Ok(Payload::new(self.engine.clone(), StoredPayload::Slices(slices), bytes))
     }
 
@@ -75,35 +81,6 @@ impl<H: Host> Object<H> {
     fn check_range(&self, range: &Range<u64>) {
         let end = self.put.stored_bytes();
         assert!(range.start <= range.end && range.end <= end, "{range:?} beyond {end}");
-    }
-
-    /// Takes a reference to each slice's extent at its owner, before any record may use it.
-    async fn acquire(&self, slices: &[Slice]) -> Result<(), EngineError> {
-        let cores = self.engine.cores();
-        let mut by_owner: Vec<Vec<ExtentId>> = vec![Vec::new(); cores];
-        for slice in slices {
-            by_owner[slice.extent.segment as usize % cores].push(slice.extent);
-        }
-        let mut taken: Vec<Slice> = Vec::new();
-        for (owner, extents) in by_owner.into_iter().enumerate().filter(|(_, extents)| !extents.is_empty()) {
-            match self.engine.ask(owner, Request::ExtentsAcquire { extents }).await {
-                Ok(Answer::Acquired(true)) => {
-                    let of_owner = |slice: &&Slice| slice.extent.segment as usize % cores == owner;
-                    taken.extend(slices.iter().filter(of_owner));
-                }
-                other => {
-                    self.engine.release(&taken);
-                    return Err(match other {
-                        Ok(Answer::Acquired(false)) => {
-                            EngineError::Failed("internal error: a pinned extent is gone".to_string())
-                        }
-                        Ok(other) => unexpected(&other),
-                        Err(error) => error,
-                    });
-                }
-            }
-        }
-        Ok(())
     }
 }
 

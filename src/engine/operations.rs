@@ -137,7 +137,7 @@ impl<H: Host> Engine<H> {
         key: &[u8],
         version: Option<VersionId>,
     ) -> Result<Lookup<H>, EngineError> {
-        let pin = Rc::new(self.inner.readers.pin());
+        let pin = self.inner.readers.pin();
         let request = Request::Get { bucket, key: key.to_vec(), version };
         match self.ask(self.owner(bucket, key), request).await? {
             Answer::Object(Looked::Found(put)) => Ok(Lookup::Found(Object::new(self.clone(), pin, put))),

@@ -9,8 +9,6 @@
 //! having them wait: what waited for another core could wait in a circle. Who reads both keys in the moment
 //! between the commit and the deletion may see the object under both.
 
-use std::rc::Rc;
-
 use super::events::{EventChange, EventDraft, Told};
 use super::format::record::{ObjectPut, Record};
 use super::index::Entry;
@@ -91,7 +89,7 @@ impl<H: Host> Engine<H> {
         from: &[u8],
         condition: Condition,
     ) -> Result<Object<H>, EngineError> {
-        let pin = Rc::new(self.inner.readers.pin());
+        let pin = self.inner.readers.pin();
         let request = Request::RenameBegin { bucket, key: from.to_vec(), condition };
         match self.ask(self.owner(bucket, from), request).await? {
             Answer::Object(Looked::Found(put)) => Ok(Object::new(self.clone(), pin, put)),

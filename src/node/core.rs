@@ -162,6 +162,8 @@ impl Core {
         let options = engine::Options {
             cache_bytes: settings.cache_bytes,
             open_files_max: descriptors.files,
+            scrub_bytes_per_second: settings.scrub_bytes_per_second,
+            accept_damage: settings.accept_damage,
             ..engine::Options::default()
         };
         let mesh = Rc::new(EngineMesh(exchange.clone()));

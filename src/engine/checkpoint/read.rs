@@ -1,5 +1,5 @@
 //! Reading checkpoints back: through the disk, some chunks at a time, each verified before it is used. A
-//! sector that cannot be read is an error like any other.
+//! sector that cannot be read is an error like any other (docs/decisions/0012-checkpoints-are-read.md).
 
 use std::fmt;
 

@@ -14,14 +14,14 @@ use crate::engine::damage::{Flaw, is_unreadable};
 use crate::engine::format::record::{ObjectPut, StoredPayload};
 use crate::engine::format::segment::ExtentTrailer;
 use crate::engine::format::{ExtentId, FileName, Slice};
-use crate::engine::shared::ReadPin;
+use crate::engine::hold::Hold;
 use crate::engine::types::EngineError;
 use crate::io::{Buffer, Chunk, Disk, Host};
 
 /// Reads a range of an object, verified against the stored checksums. It keeps the object's payload alive.
 pub struct PayloadReader<H: Host> {
     engine: Engine<H>,
-    _pin: Rc<ReadPin>,
+    hold: Option<Rc<Hold<H>>>,
     /// Whose payload it is, for what is told of damage.
     object: Option<Arc<ObjectPut>>,
     inline: Option<Bytes>,
@@ -42,11 +42,11 @@ struct Piece {
 }
 
 impl<H: Host> PayloadReader<H> {
-    pub(in crate::engine) fn inline(engine: Engine<H>, pin: Rc<ReadPin>, bytes: Bytes) -> Self {
+    pub(in crate::engine) fn inline(engine: Engine<H>, bytes: Bytes) -> Self {
         let inline = Some(bytes).filter(|bytes| !bytes.is_empty());
         Self {
             engine,
-            _pin: pin,
+            hold: None,
             object: None,
             inline,
             plan: VecDeque::new(),
@@ -57,7 +57,7 @@ impl<H: Host> PayloadReader<H> {
 
     pub(in crate::engine) fn sliced(
         engine: Engine<H>,
-        pin: Rc<ReadPin>,
+        hold: Option<Rc<Hold<H>>>,
         object: Arc<ObjectPut>,
         range: Range<u64>,
     ) -> Self {
@@ -66,7 +66,7 @@ impl<H: Host> PayloadReader<H> {
             StoredPayload::Inline(_) => VecDeque::new(),
         };
         let (ahead, object) = (VecDeque::new(), Some(object));
-        Self { engine, _pin: pin, object, inline: None, plan, ahead, failed: false }
+        Self { engine, hold, object, inline: None, plan, ahead, failed: false }
     }
 
     /// The next run of bytes, or `None` at the end. Reads ahead a bounded number of buffers.
@@ -100,7 +100,12 @@ impl<H: Host> PayloadReader<H> {
             let Some(piece) = self.plan.pop_front() else { return };
             let (done, chunk) = oneshot();
             let (engine, object) = (self.engine.clone(), self.object.clone());
-            self.engine.host().spawn(async move { done.send(read_told(&engine, piece, object).await) });
+            // The read goes on if the reader is dropped: nothing may be freed under it.
+            let hold = self.hold.clone();
+            self.engine.host().spawn(async move {
+                done.send(read_told(&engine, piece, object).await);
+                drop(hold);
+            });
             self.ahead.push_back(chunk);
         }
     }

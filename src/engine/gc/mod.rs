@@ -65,6 +65,8 @@ pub fn start<H: Host>(engine: &Engine<H>, data: Vec<(SegmentId, u64, u64)>) {
             }
         }
     });
+    let holding = engine.clone();
+    engine.host().spawn(async move { holding.run_holds().await });
     let scrubbing = engine.clone();
     engine.host().spawn(async move { scrubbing.run_scrub().await });
     let maintaining = engine.clone();

@@ -218,7 +218,7 @@ impl<H: Host> Log<H> {
         };
         // Events of a change have room beside the longest record.
         if records.iter().any(is_too_long) || bytes as u64 > self.inner.segment_bytes / 4 * 3 {
-            return Err(EngineError::Failed(format!("records of {bytes} bytes exceed their limit")));
+            return Err(EngineError::LimitExceeded("the bytes of a log segment that one change may take"));
         }
         let _ticket = self.inner.ticket();
         let permit = self.inner.queue_bytes.acquire(bytes.min(LOG_QUEUE_BYTES_MAX)).await;

@@ -247,7 +247,8 @@ async fn read_chain<D: Disk>(
         }
         tails.extend(tail.map(|tail| (id, tail)));
         let is_cut = segment.bytes < segment.header.bytes;
-        if is_cut && (walked.batches > 0 || !walked.gaps.is_empty()) {
+        // Also of one that seems unused: what stood behind the cut is gone.
+        if is_cut {
             let spot = Spot::at(segment.drive, FileName::Log(id), segment.bytes);
             let found = format!("the file ends after {} bytes", segment.bytes);
             context.findings.damage(Area::Log, spot, found, format!("{} bytes", segment.header.bytes));

@@ -8,6 +8,7 @@ mod histories;
 mod operations;
 mod owed;
 mod rot;
+mod rot_stories;
 
 mod settings;
 mod versions;

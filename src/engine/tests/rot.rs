@@ -166,6 +166,9 @@ fn plan(simulation: &Simulation, drives: usize, draw: &mut Draw) -> Option<Rot> 
     }
     let file = &files[draw.below(files.len() as u64) as usize];
     let allocated = disk.allocated(&file.name).unwrap();
+    if allocated.is_empty() {
+        return plan(simulation, drives, draw);
+    }
     let run = &allocated[draw.below(allocated.len() as u64) as usize];
     // What was never written is not worth a look.
     let end = if kind == "log-" { run.end.min(run.start + (128 << 10)) } else { run.end };
