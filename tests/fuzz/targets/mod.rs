@@ -38,9 +38,9 @@ pub const TARGETS: &[Target] = &[
     target("xml", xml::run, 32 << 10, 128),
     target("policy", policy::run, 64 << 10, 128),
     target("form", form::run, 64 << 10, 64),
-    // These two read files of the simulated drive, a mebibyte at a time.
-    target("log", log::run, 4 << 20, 64),
-    target("disk", disk::run, 4 << 20, 64),
+    // These two read files of the simulated drive, mebibytes at a time.
+    target("log", log::run, 16 << 20, 64),
+    target("disk", disk::run, 16 << 20, 64),
     // Each dot in a key is a table. Its file is the operator's, and at most a mebibyte.
     target("config", config::run, 256 << 10, 1024),
     target("stored", stored::run, 64 << 10, 64),
