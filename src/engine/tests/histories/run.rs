@@ -59,8 +59,8 @@ struct Run<'a> {
     drives: usize,
     world: World,
     tally: Tally,
-    /// No failure of a drive can have leaked space since the start.
-    is_tight: bool,
+    /// A drive was full since the start.
+    was_full: bool,
     hook: Option<Hook>,
     /// Within which background work comes to rest.
     pause: Duration,
@@ -98,7 +98,7 @@ pub fn run(history: &History, hook: Option<Hook>) -> Tally {
     let drives = history.setup.drives.into();
     let (world, tally) = (World::default(), Tally { histories: 1, ..Tally::default() });
     let pause = REST;
-    let mut run = Run { history, simulation, drives, world, tally, is_tight: true, hook, pause };
+    let mut run = Run { history, simulation, drives, world, tally, was_full: false, hook, pause };
     run.begin_world();
     for life in &history.lives {
         run.life(life);
@@ -164,7 +164,7 @@ impl Run<'_> {
     /// A start, and everything judged.
     fn start_judged(&mut self, cores: usize) -> Node {
         let node = self.start(cores);
-        self.is_tight = true;
+        self.was_full = false;
         self.judge(&node);
         self.tally.sequences += 1;
         node
@@ -182,10 +182,10 @@ impl Run<'_> {
 
     fn audit(&self, node: &Node) {
         self.wait("a pause", node.core(0).host().sleep(self.pause));
-        let Self { simulation, drives, is_tight, .. } = self;
+        let Self { simulation, drives, was_full, .. } = self;
         let had_failures =
             simulation.tally().contains_key("open errors") || simulation.tally().contains_key("read errors");
-        Audit { simulation, drives: *drives, is_tight: *is_tight, had_failures }.audit(node);
+        Audit { simulation, drives: *drives, had_failures, was_full: *was_full }.audit(node);
     }
 
     fn life(&mut self, life: &Life) {
@@ -232,6 +232,7 @@ impl Run<'_> {
     fn round(&mut self, node: &Node, round: &Round) {
         self.set_weather(round.weather);
         let full = matches!(round.weather, Weather::Full { .. });
+        self.was_full |= full;
         let under_way = self.begin(node, &round.ops, Allowances { full, ..Allowances::default() });
         if round.together {
             self.wait(round.work, do_work(node, round.work, full));
