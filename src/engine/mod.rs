@@ -80,7 +80,7 @@ pub use version::*;
 pub mod fuzzing {
     pub use super::checkpoint::load as load_checkpoint;
     pub use super::log::LogPosition;
-    pub use super::log::scan::{Opened, ScanError, Scanned, SegmentScanner};
+    pub use super::log::scan::{Head, Opened, ScanError, Scanned, SegmentScanner};
 }
 
 /// Name of the file that marks a drive's directory as ours; a directory without it must be empty.

@@ -14,7 +14,7 @@ use crate::engine::events::{Event, lock_of_event};
 use crate::engine::extent::{open_to_free, remove_file};
 use crate::engine::format::record::{ObjectPut, PartPut, Record};
 use crate::engine::format::{FileName, SegmentId};
-use crate::engine::log::scan::{Opened, ScanError, Scanned, SegmentScanner};
+use crate::engine::log::scan::{Head, Opened, ScanError, Scanned, SegmentScanner};
 use crate::engine::log::{LogSegment, Urgency, error_of};
 use crate::engine::message::{Answer, OwnedRecord, Request};
 use crate::engine::types::EngineError;
@@ -124,7 +124,8 @@ impl<H: Host> Engine<H> {
                 let what = "changes in the log are damaged".to_string();
                 let flaw = Flaw { offset: offset.into(), bytes: u64::from(until - offset), what };
                 self.note_damage(flaw.in_file(DamageKind::Log, name));
-                scanner.salvage(offset, batch.as_ref(), until, false, &mut collect).await.map_err(failed)?;
+                let head = batch.as_ref().map_or(Head::Unknown, Head::Whole);
+                scanner.salvage(offset, head, until, false, &mut collect).await.map_err(failed)?;
                 next = match batch {
                     Some(_) => next,
                     None => until,

@@ -66,6 +66,15 @@ pub enum Opened<D: Disk> {
     Damaged,
 }
 
+/// What is known of the header of a damaged batch.
+#[derive(Clone, Copy)]
+pub enum Head<'a> {
+    Whole(&'a BatchHeader),
+    /// It is damaged, and would say this of its place; what it says of its records is not known.
+    Lost(&'a BatchHeader),
+    Unknown,
+}
+
 /// A segment file opened for scanning.
 pub struct SegmentScanner<D: Disk> {
     disk: D,
@@ -184,13 +193,14 @@ impl<D: Disk> SegmentScanner<D> {
     }
 
     /// Visits what can be told of a damaged batch at `offset`: records whose meta is whole, whatever happened
-    /// to their payload. With its header lost, the batch is what stands before `until`.
+    /// to their payload. With its header lost, the batch is what stands before `until`, if what is left of the
+    /// header fits that.
     ///
     /// Returns whether nothing but payload was lost. If more was, records are only visited `if_partial`.
     pub async fn salvage<F>(
         &mut self,
         offset: u32,
-        batch: Option<&BatchHeader>,
+        head: Head<'_>,
         until: u32,
         if_partial: bool,
         visit: &mut F,
@@ -199,11 +209,15 @@ impl<D: Disk> SegmentScanner<D> {
         F: FnMut(Scanned<'_>) -> Result<(), ScanError>,
     {
         let there = self.file_bytes.saturating_sub(offset.into());
-        let length = batch.map_or(until - offset, |batch| batch.bytes);
+        let length = match head {
+            Head::Whole(batch) => batch.bytes,
+            Head::Lost(_) => until - offset,
+            Head::Unknown => return Ok(false),
+        };
         let length = u64::from(length).min(there) as usize;
         let id = self.header.id;
         let bytes = self.bytes(offset.into(), length).await.map_err(ScanError::Io)?;
-        let (records, is_understood) = split_damaged(bytes, batch, id, offset);
+        let (records, is_understood) = split_damaged(bytes, head, id, offset);
         if is_understood || if_partial {
             for record in records {
                 visit(record)?;
@@ -326,16 +340,28 @@ fn split_record(
     Some((header, Scanned { kind: header.kind, meta, payload, location, is_whole }))
 }
 
+/// Whether `bytes` begin with a header of which no more than a few bits were flipped. A block that belongs
+/// elsewhere differs in its checksums alone by more.
+fn differs_little(header: &[u8], bytes: &[u8]) -> bool {
+    const BITS_MAX: u32 = 6;
+    let flipped = header.iter().zip(bytes).map(|(one, other)| (one ^ other).count_ones());
+    bytes.len() >= header.len() && flipped.sum::<u32>() <= BITS_MAX
+}
+
 /// Records of a damaged batch whose meta is whole, and whether those are all that there were.
 ///
 /// Behind a record with damaged meta the next one is found by lengths that may be damaged too. Bytes that a
 /// client stored could then pass for a record, so such ones only count if the whole batch adds up.
 fn split_damaged<'a>(
     bytes: &'a [u8],
-    batch: Option<&BatchHeader>,
+    head: Head<'_>,
     segment: SegmentId,
     offset: u32,
 ) -> (Vec<Scanned<'a>>, bool) {
+    let batch = match head {
+        Head::Whole(batch) => Some(batch),
+        Head::Lost(_) | Head::Unknown => None,
+    };
     let mut records = Vec::new();
     let mut at = BATCH_HEADER_BYTES;
     let mut digest = RecordsDigest::default();
@@ -368,7 +394,14 @@ fn split_damaged<'a>(
         None => count > 0 && at <= bytes.len() && bytes.len() - at < BLOCK_BYTES,
     };
     // One that came from another batch may be among them.
-    let is_bound = batch.is_none_or(|batch| batch.digest == digest.value());
+    let is_bound = match head {
+        Head::Whole(batch) => batch.digest == digest.value(),
+        Head::Lost(place) => {
+            let whole = BatchHeader { bytes: at as u32, records: count, digest: digest.value(), ..*place };
+            differs_little(&whole.encode(), bytes)
+        }
+        Head::Unknown => false,
+    };
     if !(adds_up && is_bound) {
         records.truncate(certain.unwrap_or(0));
     }

@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::damage::{DamageKind, Flaw};
 use crate::engine::format::segment::{BatchHeader, SegmentHeader, SegmentKind, log_end};
 use crate::engine::format::{FileName, SegmentId};
-use crate::engine::log::scan::{Opened, ScanError, Scanned, SegmentScanner};
+use crate::engine::log::scan::{Head, Opened, ScanError, Scanned, SegmentScanner};
 use crate::engine::log::{LogPosition, LogSegment};
 use crate::io::{Buffer, Disk, Durability, FileEntry, Host, OpenMode};
 
@@ -224,15 +224,23 @@ impl<H: Host> Replay<H> {
                     && next.batch.sequence == end.sequence + 1;
                 let accepts = engine.inner.options.accept_damage;
                 let until = if next.segment == id { next.offset } else { cursor.scanner.end() };
-                let is_understood = match &batch {
-                    None if !is_lone => false,
-                    batch => {
-                        let batch = batch.as_ref();
-                        let salvaged =
-                            cursor.scanner.salvage(cursor.offset, batch, until, accepts, &mut apply).await;
-                        salvaged.map_err(failed)?
-                    }
+                let place = BatchHeader {
+                    segment: id,
+                    nonce: cursor.scanner.header.nonce,
+                    sequence: end.sequence,
+                    previous_segment: end.previous_segment,
+                    previous_offset: end.previous_offset,
+                    bytes: 0,
+                    records: 0,
+                    digest: 0,
                 };
+                let head = match &batch {
+                    Some(batch) => Head::Whole(batch),
+                    None if is_lone => Head::Lost(&place),
+                    None => Head::Unknown,
+                };
+                let salvaged = cursor.scanner.salvage(cursor.offset, head, until, accepts, &mut apply).await;
+                let is_understood = salvaged.map_err(failed)?;
                 let length = batch.map_or(until - cursor.offset, |batch| batch.bytes);
                 if is_understood {
                     let what = "payload of small objects in the log is damaged";

@@ -203,3 +203,60 @@ fn cleaning_sets_a_damaged_segment_aside_and_goes_on() {
         assert_eq!(kinds(&node), []);
     });
 }
+
+#[test]
+fn what_is_replayed_is_read_around_if_only_payload_or_a_bit_of_a_header_was_lost() {
+    // After a power cut, nothing but the log knows of these objects.
+    for (seed, what) in (0..).zip(["payload", "header", "meta", "another batch"]) {
+        let simulation = Rc::new(Simulation::new(seed));
+        let (id, hit, other) = simulation.block_on(async {
+            let node = Node::start(&simulation, 1, 1).await.unwrap();
+            let id = bucket(&node).await;
+            for number in 0..6u64 {
+                put(node.core(0), id, &number.to_le_bytes(), &content(number, 2000)).await.unwrap();
+            }
+            let place = |number: u64| {
+                let location =
+                    node.core(0).inner.index.borrow().object(id, &number.to_le_bytes()).unwrap().location;
+                (FileName::Log(location.segment).to_string(), u64::from(location.offset))
+            };
+            (id, place(2), place(4))
+        });
+        simulation.crash();
+        match what {
+            "payload" => simulation.flip_bit(0, &hit.0, hit.1 + 1000),
+            // The batch begins 48 bytes before its only record.
+            "header" => simulation.flip_bit(0, &hit.0, hit.1 - 30),
+            "meta" => simulation.flip_bit(0, &hit.0, hit.1 + 30),
+            _ => simulation.misdirect(0, &hit.0, other.1, hit.1),
+        }
+        simulation.block_on(async {
+            let started = Node::start(&simulation, 1, 1).await;
+            if what == "meta" || what == "another batch" {
+                let refused = started.err().unwrap_or_else(|| panic!("{what}")).to_string();
+                assert!(refused.contains(&hit.0) && refused.contains("--accept-damage"), "{refused}");
+                let options = Options { accept_damage: true, ..small() };
+                let node = Node::start_with(&simulation, 1, 1, options).await.unwrap();
+                for number in [0, 1, 3, 4, 5u64] {
+                    let found = get(node.core(0), id, &number.to_le_bytes()).await.unwrap();
+                    assert!(found.is_some_and(|bytes| bytes == content(number, 2000)), "{what}: {number}");
+                }
+                assert_eq!(get(node.core(0), id, &2u64.to_le_bytes()).await, Ok(None));
+                node.shutdown().await;
+                Node::start(&simulation, 1, 1).await.unwrap_or_else(|error| panic!("{what}, again: {error}"));
+                return;
+            }
+            let node = started.unwrap_or_else(|error| panic!("{what}: {error}"));
+            for number in 0..6u64 {
+                let found = get(node.core(0), id, &number.to_le_bytes()).await;
+                match number {
+                    2 if what == "payload" => {
+                        assert!(matches!(found, Err(EngineError::Corrupt(_))), "{found:?}");
+                    }
+                    _ => assert!(found.unwrap().unwrap() == content(number, 2000), "{what}: {number}"),
+                }
+            }
+            assert!(kinds(&node).contains(&DamageKind::Log), "{what} is not told");
+        });
+    }
+}

@@ -8,7 +8,7 @@ use ringcask::engine::format::record::{RECORD_ALIGNMENT, Record, RecordHeader};
 use ringcask::engine::format::segment::{
     BATCH_HEADER_BYTES, BatchHeader, RecordsDigest, SegmentHeader, SegmentKind,
 };
-use ringcask::engine::fuzzing::{Opened, ScanError, Scanned, SegmentScanner};
+use ringcask::engine::fuzzing::{Head, Opened, ScanError, Scanned, SegmentScanner};
 use ringcask::io::sim::{SimDisk, Simulation};
 use ringcask::io::{Buffer, Disk, Durability, OpenMode};
 
@@ -276,7 +276,8 @@ async fn salvage(scanner: &mut SegmentScanner<SimDisk>, found: &mut Found, at: u
         found.salvaged.push((record.kind, record.meta.to_vec(), payload));
         Ok(())
     };
-    let salvaged = scanner.salvage(at, batch.as_ref(), until, true, &mut visit).await;
+    let head = batch.as_ref().map_or(Head::Unknown, Head::Whole);
+    let salvaged = scanner.salvage(at, head, until, true, &mut visit).await;
     assert!(salvaged.is_ok());
 }
 
