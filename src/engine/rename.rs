@@ -133,11 +133,16 @@ impl<H: Host> Engine<H> {
                 return Err(error);
             }
         };
-        self.ask(self.owner(bucket, &from), end(true)).await.map_err(|error| match error {
-            // Half of it has happened: the next start does the rest.
-            EngineError::ReadOnly(why) => EngineError::Failed(why),
-            error => error,
-        })?;
+        // The rename has happened: on a drive without any room its end waits for some.
+        while let Err(error) = self.ask(self.owner(bucket, &from), end(true)).await {
+            match error {
+                EngineError::Full => self.check_running()?,
+                // Half of it has happened: the next start does the rest.
+                EngineError::ReadOnly(why) => return Err(EngineError::Failed(why)),
+                error => return Err(error),
+            }
+            self.host().sleep(ROOM_PAUSE).await;
+        }
         let engine = self.clone();
         self.host().spawn(async move {
             if let Err(error) = engine.ask(to_owner, Request::RenameDone { id: (bucket, to, sequence) }).await

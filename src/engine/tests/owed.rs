@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::base::limits::{EVENT_BODY_BYTES_MAX, EVENTS_PER_CHANGE_MAX};
+use crate::io::Disk;
+use crate::io::sim::Faults;
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Rc<Simulation>) -> F) {
     let simulation = Rc::new(Simulation::new(1));
@@ -221,4 +223,42 @@ fn renames_that_chase_each_other_end_and_lose_nothing() {
         left.sort();
         assert_eq!(left, [b"one".to_vec(), b"other".to_vec()]);
     });
+}
+
+#[test]
+fn a_rename_that_finds_no_room_for_its_end_ends_when_there_is_room() {
+    // It was answered as one that did not happen, and left the object under both keys, the old one busy.
+    for filler in 0..12 {
+        run(|simulation| async move {
+            let options = Options { log_segment_bytes: 32 << 10, ..small() };
+            let node = Node::start_with(&simulation, 1, 1, options).await.unwrap();
+            let (engine, id) = (node.core(0), bucket(&node, Versioning::Unversioned).await);
+            // Three blocks of the log: a segment has six, and the next one is made when this is half full.
+            let bytes = content(1, 10_000);
+            put(engine, id, b"from", &bytes).await.unwrap();
+            for _ in 0..filler {
+                put(engine, id, b"filler", b"x").await.unwrap();
+            }
+            let space = simulation.disk(0).space().unwrap();
+            let capacity_bytes = space.bytes_total - space.bytes_free;
+            simulation.set_faults(Faults { capacity_bytes, ..Faults::default() });
+            let (done, renamed) = crate::base::local::oneshot();
+            let renaming = engine.clone();
+            engine.host().spawn(async move {
+                let condition = Condition::default;
+                done.send(renaming.rename(id, b"from", b"to", condition(), condition(), vec![]).await);
+            });
+            engine.host().sleep(std::time::Duration::from_secs(10)).await;
+            simulation.set_faults(Faults::default());
+            let is_renamed = match renamed.await.unwrap() {
+                Ok(_) => true,
+                Err(EngineError::Full) => false,
+                Err(error) => panic!("{error}"),
+            };
+            let expected = |is_there: bool| Ok(is_there.then(|| bytes.clone()));
+            assert!(get(engine, id, b"to").await == expected(is_renamed), "the new key, filler {filler}");
+            assert!(get(engine, id, b"from").await == expected(!is_renamed), "the old key, filler {filler}");
+            put(engine, id, b"from", b"again").await.unwrap();
+        });
+    }
 }

@@ -183,8 +183,9 @@ impl Run<'_> {
     fn audit(&self, node: &Node) {
         self.wait("a pause", node.core(0).host().sleep(self.pause));
         let Self { simulation, drives, was_full, .. } = self;
-        let had_failures =
-            simulation.tally().contains_key("open errors") || simulation.tally().contains_key("read errors");
+        let tally = simulation.tally();
+        let reads = ["open errors", "read errors", "short reads"];
+        let had_failures = reads.into_iter().any(|kind| tally.contains_key(kind));
         Audit { simulation, drives: *drives, had_failures, was_full: *was_full }.audit(node);
     }
 
@@ -237,9 +238,13 @@ impl Run<'_> {
         if round.together {
             self.wait(round.work, do_work(node, round.work, full));
         }
+        if full {
+            self.wait("ten seconds", node.core(0).host().sleep(Duration::from_secs(10)));
+        }
+        // What has begun may wait for room to end.
+        self.simulation.set_faults(Faults::default());
         self.wait_for(node, &under_way);
         self.settle(under_way);
-        self.simulation.set_faults(Faults::default());
         if !round.together {
             self.wait(round.work, do_work(node, round.work, false));
         }
