@@ -19,18 +19,28 @@ use crate::engine::log::{LogSegment, Urgency, error_of};
 use crate::engine::message::{Answer, OwnedRecord, Request};
 use crate::engine::types::EngineError;
 use crate::engine::{Engine, hash_of, unexpected};
-use crate::io::{Disk, Host};
+use crate::io::{Disk, Host, TimestampMs};
+
+/// Live records that cannot be read are given up if that is still so after this time: a path to the drive may have
+/// been away, or its controller reset.
+const DOUBT_MS: TimestampMs = 10 * 60 * 1000;
 
 /// Put before the name of a segment that is set aside.
 pub(in crate::engine) const ASIDE: &str = "damaged-";
 
 impl<H: Host> Engine<H> {
     /// Moves the live records of a segment to the head of their owners' logs and removes it.
+    ///
+    /// Returns whether it is gone. One with live records that cannot be read stays for now.
     pub(in crate::engine) async fn clean(
         &self,
         id: SegmentId,
         segment: LogSegment,
-    ) -> Result<(), EngineError> {
+    ) -> Result<bool, EngineError> {
+        let doubts = &self.inner.cleaning.doubts;
+        if doubts.get().is_some_and(|(doubted, until)| doubted == id && self.host().now() < until) {
+            return Ok(false);
+        }
         let name = FileName::Log(id);
         let failed = |error: std::io::Error| error_of(&format!("cleaning {name}"), &error);
         let is_damaged = match self.file(name).await {
@@ -50,6 +60,13 @@ impl<H: Host> Engine<H> {
             self.salvage_everywhere(id, 0..u32::MAX, true).await?;
         }
         let lost = self.live_bytes_anywhere(id).await?;
+        if lost > 0 && doubts.get().is_none_or(|(doubted, _)| doubted != id) {
+            doubts.set(Some((id, self.host().now() + DOUBT_MS)));
+            tracing::warn!(
+                "cleaning waits: records of {lost} bytes in {name} cannot be read; they may later"
+            );
+            return Ok(false);
+        }
         if is_damaged || lost > 0 {
             self.set_aside(id, segment, lost).await
         } else {
@@ -88,6 +105,10 @@ impl<H: Host> Engine<H> {
         let mut expected = None;
         let records: RefCell<Vec<OwnedRecord>> = RefCell::default();
         loop {
+            if offset >= scanner.end() {
+                self.relocate(records.take(), id).await?;
+                return Ok(is_damaged);
+            }
             let mut collect = |scanned: Scanned<'_>| -> Result<(), ScanError> {
                 if !scanned.is_whole {
                     return Ok(());
@@ -275,22 +296,23 @@ impl<H: Host> Engine<H> {
 
     /// Removes a segment that holds nothing live, once nobody reads in it any more. The removal is durable
     /// before the next segment may be cleaned.
-    async fn remove_cleaned(&self, id: SegmentId, segment: LogSegment) -> Result<(), EngineError> {
+    async fn remove_cleaned(&self, id: SegmentId, segment: LogSegment) -> Result<bool, EngineError> {
         let name = FileName::Log(id);
-        if self.wait_for_readers().await {
-            let removed = remove_file(&self.inner.shared, self.host().disks(), name).await;
-            removed.map_err(|error| error_of(&format!("removing {name}"), &error))?;
-            self.forget_cleaned(id, segment);
+        if !self.wait_for_readers().await {
+            return Ok(false);
         }
-        Ok(())
+        let removed = remove_file(&self.inner.shared, self.host().disks(), name).await;
+        removed.map_err(|error| error_of(&format!("removing {name}"), &error))?;
+        self.forget_cleaned(id, segment);
+        Ok(true)
     }
 
     /// Gives a damaged segment another name, by which the engine does not know it any more.
-    async fn set_aside(&self, id: SegmentId, segment: LogSegment, lost: u64) -> Result<(), EngineError> {
+    async fn set_aside(&self, id: SegmentId, segment: LogSegment, lost: u64) -> Result<bool, EngineError> {
         let name = FileName::Log(id);
         let failed = |error: std::io::Error| error_of(&format!("setting {name} aside"), &error);
         if !self.wait_for_readers().await {
-            return Ok(());
+            return Ok(false);
         }
         match open_to_free(self.host().disks(), name).await {
             Ok((disk, _)) => {
@@ -305,7 +327,7 @@ impl<H: Host> Engine<H> {
             Err(error) => return Err(failed(error)),
         }
         self.forget_cleaned(id, segment);
-        Ok(())
+        Ok(true)
     }
 
     /// Waits until nobody reads any more who began before; `false` if the node stops before.

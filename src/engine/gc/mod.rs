@@ -14,7 +14,7 @@ use super::message::Request;
 use super::shared::Shared;
 use super::types::EngineError;
 use super::{Engine, checkpoint};
-use crate::io::{Disk, Host};
+use crate::io::{Disk, Host, TimestampMs};
 
 pub(super) use clean::ASIDE;
 
@@ -24,12 +24,14 @@ const PAUSE: Duration = Duration::from_millis(1000);
 /// Pause between attempts to free what somebody still reads.
 const READERS_PAUSE: Duration = Duration::from_millis(20);
 
-/// What cleaning could not free.
+/// What cleaning could not free, or not yet.
 #[derive(Default)]
 pub struct Cleaning {
     futile_bytes: Cell<u64>,
     /// Whether segments of earlier generations were there, for which deletions must be kept.
     had_old_segments: Cell<bool>,
+    /// The segment whose live records could not all be read, and until when it stays all the same.
+    doubts: Cell<Option<(SegmentId, TimestampMs)>>,
 }
 
 impl Cleaning {
@@ -127,7 +129,11 @@ impl<H: Host> Engine<H> {
                     self.inner.cleaning.note_futile(self.dead_log_bytes(), &self.inner.shared);
                     return Ok(());
                 }
-                Some((id, segment)) => self.clean(id, segment).await?,
+                Some((id, segment)) => {
+                    if !self.clean(id, segment).await? {
+                        return Ok(());
+                    }
+                }
                 // All that could be cleaned may be needed to replay on the oldest checkpoint.
                 None => {
                     let before = self.inner.checkpoint.oldest_position();

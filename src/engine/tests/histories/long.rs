@@ -14,6 +14,9 @@ use super::run::{Tally, run};
 /// Runs of shorter histories that are tried to make a failure short.
 const MINIMISE_TRIES: u32 = 1500;
 
+/// Longer than any history takes, on whatever machine: most take some tens of milliseconds.
+const HISTORY_TIME_MAX: Duration = Duration::from_secs(300);
+
 /// Pause between reports of a long run.
 const REPORT_PAUSE: Duration = Duration::from_secs(60);
 
@@ -79,14 +82,22 @@ pub fn run_seeds(usual: Range<u64>) {
     let failed = AtomicBool::new(false);
     let total = Mutex::new(Tally::default());
     let failure = Mutex::new(None);
+    let threads = threads();
+    let under_way: Vec<Mutex<Option<(u64, Instant)>>> = (0..threads).map(|_| Mutex::new(None)).collect();
+    let running = AtomicU64::new(threads as u64);
     std::thread::scope(|scope| {
-        for _ in 0..threads() {
-            scope.spawn(|| {
+        let watching = scope.spawn(|| watch(&under_way, &running)).thread().clone();
+        for of_thread in &under_way {
+            let (next, failed, failure, total) = (&next, &failed, &failure, &total);
+            let (seeds, running, watching) = (&seeds, &running, watching.clone());
+            scope.spawn(move || {
+                let _end = Ending { running, watching };
                 while !failed.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
                         return;
                     }
+                    *of_thread.lock().expect("no panic while locked") = Some((seed, Instant::now()));
                     let mut tally = Tally::default();
                     match try_run(|| tally = run(&draw(seed), None)) {
                         Ok(()) => {
@@ -115,13 +126,44 @@ pub fn run_seeds(usual: Range<u64>) {
     println!("{}", report(&total.into_inner().expect("all threads are done"), began.elapsed()));
 }
 
+/// A thread that ends, whatever the way, lets the watch end.
+struct Ending<'a> {
+    running: &'a AtomicU64,
+    watching: std::thread::Thread,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        self.watching.unpark();
+    }
+}
+
+/// Ends the process if a history does not: something goes round without ever waiting.
+fn watch(under_way: &[Mutex<Option<(u64, Instant)>>], running: &AtomicU64) {
+    while running.load(Ordering::SeqCst) > 0 {
+        std::thread::park_timeout(Duration::from_secs(10));
+        for of_thread in under_way {
+            if let Some((seed, began)) = *of_thread.lock().expect("no panic while locked")
+                && began.elapsed() > HISTORY_TIME_MAX
+            {
+                eprintln!("seed {seed}: it does not end");
+                eprintln!("{}", replay(seed));
+                std::process::abort();
+            }
+        }
+    }
+}
+
+fn replay(seed: u64) -> String {
+    let test = "engine::tests::histories::what";
+    format!("replay with: RINGCASK_CRASH_SEEDS={seed}..{} cargo test --lib {test}", seed + 1)
+}
+
 /// Says what failed and how to see it again, with as few steps as can be found; panics.
 fn explain(seed: u64, message: String) -> ! {
     eprintln!("seed {seed}: {message}");
-    eprintln!(
-        "replay with: RINGCASK_CRASH_SEEDS={seed}..{} cargo test --lib engine::tests::histories::what",
-        seed + 1
-    );
+    eprintln!("{}", replay(seed));
     let short = minimise(draw(seed), message, MINIMISE_TRIES, None);
     eprintln!("the shortest history that fails so:\n{:?}{}", short.history, short.message);
     panic!("the history of seed {seed} failed");

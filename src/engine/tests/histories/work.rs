@@ -10,7 +10,9 @@ pub async fn clean_oldest(engine: &SimEngine) -> Result<(), EngineError> {
     engine.maintain().await?;
     let _turn = engine.inner.maintenance.acquire(1).await;
     match engine.oldest_cleanable() {
-        Some((id, segment)) if engine.inner.checkpoint.old_dropped() => engine.clean(id, segment).await,
+        Some((id, segment)) if engine.inner.checkpoint.old_dropped() => {
+            engine.clean(id, segment).await.map(drop)
+        }
         _ => Ok(()),
     }
 }
