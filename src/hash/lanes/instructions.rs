@@ -1,7 +1,7 @@
 //! Which kernel computes how many streams.
 //!
 //! A kernel of lanes takes as long for one stream as for all that it has room for. Each number below is where it
-//! becomes cheaper than those for fewer streams, as measured (docs/decisions/0012-hash-lanes.md).
+//! becomes cheaper than those for fewer streams, as measured (docs/decisions/0013-hash-lanes.md).
 
 use super::job::Job;
 use super::scalar;

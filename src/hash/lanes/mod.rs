@@ -3,7 +3,7 @@
 //! Neither algorithm lets one stream be computed in parallel, but the streams of many uploads are independent of
 //! each other: sixteen of them fill the lanes of a vector register. [`update_many`] takes the next bytes of any
 //! number of streams and computes them with what the processor has: AVX-512, AVX2, or the general registers.
-//! docs/decisions/0012-hash-lanes.md says what was measured.
+//! docs/decisions/0013-hash-lanes.md says what was measured.
 //!
 //! - `rounds` has the algorithms' constants and the order of their rounds,
 //! - `state` keeps a stream's place between two updates,

@@ -67,7 +67,7 @@ pub const fn turned<const VARIABLES: usize>(name: usize, round: usize) -> usize 
 ///
 /// Left alone, the compiler adds up the terms of a round in an order in which more of them wait for the round
 /// before, and it draws the rounds of streams that are meant to take turns apart. With it MD5 of one stream costs a
-/// fifth less, MD5 and SHA-256 of sixteen streams in lanes two fifths (docs/decisions/0012-hash-lanes.md).
+/// fifth less, MD5 and SHA-256 of sixteen streams in lanes two fifths (docs/decisions/0013-hash-lanes.md).
 macro_rules! settled {
     ($class:ident $name:literal, $value:expr) => {{
         let mut value = $value;
