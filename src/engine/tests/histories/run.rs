@@ -324,6 +324,10 @@ impl Run<'_> {
         let place = place.map(|place| place as usize % states[0].len().max(1));
         let version = place.and_then(|place| states[0].get(place)?.id);
         let shows = |state: &State| match version {
+            // One null version takes the place of another.
+            Some(VersionId::Null) => {
+                state.iter().find(|held| held.is_null).and_then(|held| held.body.clone())
+            }
             Some(_) => state.iter().find(|held| held.id == version).and_then(|held| held.body.clone()),
             None => current(state).and_then(|held| held.body.clone()),
         };
