@@ -552,6 +552,10 @@ pub const LIFECYCLE_CLOCK_PAUSE_MS: u64 = 30 * 1000;
 /// serves nobody either, and probes usually give up after a few.
 pub const HEALTH_ANSWER_MS_MAX: u64 = 2000;
 
+/// Buckets that the metrics show with what they hold, the first by name: each takes three series in a monitoring
+/// system, which pays for every one. How many are not shown is a series of its own.
+pub const METRICS_BUCKETS_MAX: usize = 1000;
+
 /// Damaged places of a core in an answer about its health: enough to see what is going on; the log has all.
 pub const HEALTH_DAMAGES_SHOWN_MAX: usize = 10;
 

@@ -257,6 +257,27 @@ pub async fn within<T>(work: impl Future<Output = T>, limit: impl Future<Output 
     .await
 }
 
+/// The outcomes of all of `work` that end before `limit` does; the rest is dropped.
+pub async fn each_within<'a, T>(
+    work: impl Iterator<Item = Pin<Box<dyn Future<Output = T> + 'a>>>,
+    limit: impl Future<Output = ()>,
+) -> Vec<Option<T>> {
+    let mut each: Vec<_> = work.map(|work| (Some(work), None)).collect();
+    let mut limit = pin!(limit);
+    poll_fn(|context| {
+        for (work, outcome) in &mut each {
+            if let Some(Poll::Ready(value)) = work.as_mut().map(|work| work.as_mut().poll(context)) {
+                *work = None;
+                *outcome = Some(value);
+            }
+        }
+        let is_over = limit.as_mut().poll(context).is_ready();
+        if is_over || each.iter().all(|(work, _)| work.is_none()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    each.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
 /// Lets every other runnable task of a simple executor run first; product code asks `io::Host::yield_now`.
 #[cfg(test)]
 pub async fn yield_now() {

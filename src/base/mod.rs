@@ -2,6 +2,7 @@
 
 pub mod checksum;
 pub mod etag;
+pub mod instruments;
 pub mod limits;
 pub mod local;
 pub mod secret;

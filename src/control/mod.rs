@@ -12,6 +12,7 @@ pub mod health;
 pub mod identities;
 pub mod logging;
 pub mod master_key;
+pub mod metrics;
 pub mod private_file;
 pub mod webhook;
 

@@ -41,6 +41,11 @@ impl Table {
         self.by_name.values().cloned().collect()
     }
 
+    /// How many there are, and the first of them in order of name.
+    pub fn first(&self, count_max: usize) -> (usize, Vec<Rc<Bucket>>) {
+        (self.by_name.len(), self.by_name.values().take(count_max).cloned().collect())
+    }
+
     /// Refuses changes of a bucket that is not there, and of one while its removal is being tried. Says what
     /// changes do with the version that was there.
     pub fn check_writable(&self, id: BucketId) -> Result<Versioning, EngineError> {

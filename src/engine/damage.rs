@@ -115,7 +115,12 @@ impl Known {
 
     fn all(&self) -> Damages {
         let list: Vec<Damage> = self.places.values().map(|(_, damage)| damage.clone()).collect();
-        Damages { count: list.len() as u64 + self.beyond, list }
+        Damages { count: self.count(), list }
+    }
+
+    /// Places that are known now.
+    pub fn count(&self) -> u64 {
+        self.places.len() as u64 + self.beyond
     }
 
     /// A pass of the scrub begins: what it does not see again will be forgotten at its end.

@@ -4,11 +4,9 @@
 //! reads it at no cost. Everything else is asked of the core itself.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
 use super::damage::Damages;
@@ -16,6 +14,7 @@ use super::message::{Answer, Request};
 use super::types::EngineError;
 use super::{Engine, Shared};
 use crate::base::limits::HEALTH_ANSWER_MS_MAX;
+use crate::base::local::each_within;
 use crate::io::{Disk, Host, Space};
 
 /// What of a core takes no more changes.
@@ -29,6 +28,10 @@ pub enum Part {
     Names,
     /// No next log segment could be made. It is tried again with each change.
     Segment,
+}
+
+impl Part {
+    pub const ALL: [Self; 4] = [Self::Log, Self::Payload, Self::Names, Self::Segment];
 }
 
 impl fmt::Display for Part {
@@ -108,24 +111,9 @@ impl<H: Host> Engine<H> {
     pub async fn health(&self) -> Vec<Option<CoreHealth>> {
         // Dropped with this future: a core that is stuck holds no more questions than people who wait.
         let ask = |core| -> Question<'_> { Box::pin(self.ask(core, Request::Health)) };
-        let mut asked: Vec<_> = (0..self.cores()).map(|core| (Some(ask(core)), None)).collect();
-        let mut over = pin!(self.host().sleep(Duration::from_millis(HEALTH_ANSWER_MS_MAX)));
-        poll_fn(|context| {
-            for (question, health) in &mut asked {
-                let polled = question.as_mut().map(|question| question.as_mut().poll(context));
-                if let Some(Poll::Ready(answer)) = polled {
-                    *question = None;
-                    *health = answer.ok().and_then(known);
-                }
-            }
-            let is_over = over.as_mut().poll(context).is_ready();
-            if is_over || asked.iter().all(|(question, _)| question.is_none()) {
-                return Poll::Ready(());
-            }
-            Poll::Pending
-        })
-        .await;
-        asked.into_iter().map(|(_, health)| health).collect()
+        let over = self.host().sleep(Duration::from_millis(HEALTH_ANSWER_MS_MAX));
+        let answers = each_within((0..self.cores()).map(ask), over).await;
+        answers.into_iter().map(|answer| answer.and_then(Result::ok).and_then(known)).collect()
     }
 
     pub(super) fn own_health(&self) -> CoreHealth {

@@ -27,6 +27,7 @@ mod listing;
 mod locks;
 mod log;
 mod message;
+mod meters;
 mod object;
 pub mod offline;
 mod operations;
@@ -67,6 +68,7 @@ pub use extent::writer::PayloadWriter;
 pub use gc::scrub::ScrubProgress;
 pub use health::{CoreHealth, Failure, Part as FailedPart};
 pub use message::{Message, Reply};
+pub use meters::EngineCounts;
 pub use object::{Object, Payload};
 pub use recovery::{OpenError, prepare};
 pub use scan::{ScanPosition, ScannedVersion};
@@ -186,6 +188,7 @@ struct Inner<H: Host> {
     /// Background work has one at a time.
     maintenance: Semaphore,
     cleaning: gc::Cleaning,
+    meters: meters::Meters,
 }
 
 type RecordCache = quick_cache::unsync::Cache<Location, Arc<ObjectPut>, RecordWeight>;
@@ -297,6 +300,7 @@ impl<H: Host> Engine<H> {
             maintenance: Semaphore::new(1),
             cleaning: gc::Cleaning::default(),
             stopping: Cell::new(false),
+            meters: meters::Meters::default(),
         };
         Self { inner: Rc::new(inner) }
     }

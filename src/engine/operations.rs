@@ -33,6 +33,11 @@ impl<H: Host> Engine<H> {
         self.inner.buckets.borrow().all()
     }
 
+    /// How many buckets there are, and the first of them in order of name, from this core's cache.
+    pub fn buckets_first(&self, count_max: usize) -> (usize, Vec<Rc<Bucket>>) {
+        self.inner.buckets.borrow().first(count_max)
+    }
+
     /// Makes a bucket; when it returns, every core knows it.
     pub async fn create_bucket(
         &self,

@@ -143,10 +143,15 @@ impl<H: Host> Engine<H> {
     ) -> Result<Arc<ObjectPut>, EngineError> {
         let RecordPlace { location, sequence } = place;
         if let Some(put) = self.inner.cache.borrow_mut().get(&location) {
+            self.inner.meters.cache_hits.increment();
             return Ok(put.clone());
         }
+        self.inner.meters.cache_misses.increment();
+        let began = self.host().monotonic();
         let is_it = |put: &ObjectPut| put.bucket == bucket && put.sequence == sequence && put.key == key;
-        let flaw = match self.read_record(location).await? {
+        let read = self.read_record(location).await;
+        self.note_reading(began);
+        let flaw = match read? {
             // A drive may have written a block to the wrong place: then a whole record stands here, of another.
             Ok(Record::ObjectPut(put)) if is_it(&put) => {
                 let put = Arc::new(put);

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::stream::{Digests, Hasher};
+use crate::base::instruments::{Distribution, Durations};
 use crate::base::limits::{
     HASH_ALONE_BYTES_MAX, HASH_LANE_SLICE_BYTES, HASH_SLICE_BYTES, HASH_STREAMS_TOGETHER_MAX,
 };
@@ -33,6 +34,8 @@ struct Inner<H> {
     waiting: RefCell<VecDeque<Waiting>>,
     /// Whether a task hashes what waits.
     is_running: Cell<bool>,
+    /// From the moment that somebody has bytes until they are hashed.
+    hashing: Durations,
 }
 
 /// Bytes to be hashed, and who waits for that.
@@ -58,13 +61,24 @@ impl<H: Host> Clone for Batcher<H> {
 
 impl<H: Host> Batcher<H> {
     pub fn new(host: H) -> Self {
-        let inner = Inner { host, waiting: RefCell::default(), is_running: Cell::new(false) };
+        let (waiting, is_running) = (RefCell::default(), Cell::new(false));
+        let inner = Inner { host, waiting, is_running, hashing: Durations::default() };
         Self { inner: Rc::new(inner) }
     }
 
     /// Has the bytes of a stream hashed with those of others.
     pub fn hasher(&self, hasher: Hasher) -> BatchedHasher<H> {
         BatchedHasher { batcher: self.clone(), hasher: Some(Box::new(hasher)) }
+    }
+
+    /// How long bytes took to be hashed, with the wait for their turn.
+    pub fn hashing(&self) -> Distribution {
+        self.inner.hashing.snapshot()
+    }
+
+    /// Streams whose bytes wait to be hashed.
+    pub fn waiting(&self) -> usize {
+        self.inner.waiting.borrow().len()
     }
 
     fn push(&self, waiting: Waiting) {
@@ -142,15 +156,20 @@ impl<H: Host> BatchedHasher<H> {
     /// If the future is dropped, the bytes are hashed for nothing, and the stream has ended.
     pub async fn update(&mut self, buffer: Buffer, range: Range<usize>) -> Option<Buffer> {
         let mut hasher = self.hasher.take()?;
-        if range.len() <= HASH_ALONE_BYTES_MAX {
+        let began = self.batcher.inner.host.monotonic();
+        let buffer = if range.len() <= HASH_ALONE_BYTES_MAX {
             hasher.update(&buffer[range]);
             self.hasher = Some(hasher);
-            return Some(buffer);
-        }
-        let (hashed, done) = oneshot();
-        self.batcher.push(Waiting { hasher, buffer, range, hashed });
-        let (hasher, buffer) = done.await?;
-        self.hasher = Some(hasher);
+            buffer
+        } else {
+            let (hashed, done) = oneshot();
+            self.batcher.push(Waiting { hasher, buffer, range, hashed });
+            let (hasher, buffer) = done.await?;
+            self.hasher = Some(hasher);
+            buffer
+        };
+        let inner = &self.batcher.inner;
+        inner.hashing.observe_duration(inner.host.monotonic().saturating_sub(began));
         Some(buffer)
     }
 

@@ -27,6 +27,19 @@ struct PoolInner {
     small: Class,
 }
 
+/// What is taken of a pool's buffers of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferUsage {
+    /// Bytes of each.
+    pub buffer_bytes: usize,
+    /// How many there are.
+    pub count: usize,
+    /// How many somebody holds.
+    pub held: usize,
+    /// How many wait for one.
+    pub waiting: usize,
+}
+
 /// Buffers of one size, laid out one after the other from `offset` in the arena.
 struct Class {
     offset: usize,
@@ -68,6 +81,16 @@ impl Pool {
     /// Large buffers that nobody holds.
     pub fn large_available(&self) -> usize {
         self.inner.large.permits.available()
+    }
+
+    /// What is taken of each size of buffer, the small ones first.
+    pub fn usage(&self) -> [BufferUsage; 2] {
+        [&self.inner.small, &self.inner.large].map(|class| BufferUsage {
+            buffer_bytes: class.buffer_bytes,
+            count: class.count,
+            held: class.count - class.permits.available(),
+            waiting: class.permits.waiting(),
+        })
     }
 
     /// Buffers that somebody holds.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::base::local::oneshot;
 
-pub use buffer::{Buffer, Pool};
+pub use buffer::{Buffer, BufferUsage, Pool};
 
 /// Milliseconds since the Unix epoch.
 pub type TimestampMs = u64;
@@ -31,6 +31,9 @@ pub trait Host: Clone + 'static {
 
     /// Wall clock.
     fn now(&self) -> TimestampMs;
+
+    /// Time since some moment that all cores have in common; it never goes back. For measuring.
+    fn monotonic(&self) -> Duration;
 
     /// Fills `bytes` with unpredictable (in the simulation: seeded) bytes.
     fn random(&self, bytes: &mut [u8]);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use monoio::net::TcpStream;
+use monoio::time::Instant;
 
 use super::body::{Body, Remainder};
 use super::connections::{Connections, Wait, WireError};
@@ -32,6 +33,7 @@ pub async fn refuse_connection<S: Service>(
     service: Rc<S>,
     connections: Connections,
 ) {
+    connections.meters().refused.increment();
     Connection::new(stream, peer, service, connections).refuse(Refusal::TooManyConnections).await;
 }
 
@@ -119,9 +121,11 @@ impl<S: Service> Connection<S> {
         let mut begun = !wire.unread().is_empty();
         wire.member.grant(|allowances| if begun { allowances.head } else { allowances.idle });
         loop {
+            let parse_began = Instant::now();
             if begun && let Some((head, consumed)) = self.parser.parse(wire.unread()).map_err(refused)? {
                 wire.skip(consumed);
                 let framing = Framing::of(&head).map_err(refused)?;
+                wire.member.connections.meters().parsing.observe_duration(parse_began.elapsed());
                 return Ok((head, framing));
             }
             let wait = if begun { Wait::Peer } else { Wait::Request };

@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use monoio::io::{CancelHandle, Canceller};
 
-use super::Limits;
+use super::meters::Meters;
+use super::{ConnectionCounts, Limits};
 use crate::base::limits::{CUT_TIMEOUT_MS, RESPONSE_BUFFERS_SPARE_MAX};
 use crate::base::local::Signal;
 use crate::http::date::{self, IMF_FIXDATE_BYTES};
@@ -29,6 +30,7 @@ pub struct Connections {
 
 struct Inner {
     limits: Limits,
+    meters: Meters,
     /// The buffers that bodies and responses take, if connections look after them.
     pool: Option<Pool>,
     allowances: Allowances,
@@ -58,6 +60,7 @@ impl Connections {
             pool,
             allowances: Allowances::new(&limits),
             limits,
+            meters: Meters::default(),
             members: RefCell::default(),
             next_number: Cell::new(0),
             draining: Cell::new(false),
@@ -72,6 +75,11 @@ impl Connections {
     /// Connections being served.
     pub fn active(&self) -> usize {
         self.inner.members.borrow().len()
+    }
+
+    /// What they have counted since the start.
+    pub fn counts(&self) -> ConnectionCounts {
+        self.inner.meters.snapshot()
     }
 
     /// Begins to end all connections: idle ones at once, others after their current request.
@@ -95,6 +103,10 @@ impl Connections {
         &self.inner.limits
     }
 
+    pub(super) fn meters(&self) -> &Meters {
+        &self.inner.meters
+    }
+
     pub(super) fn allowances(&self) -> &Allowances {
         &self.inner.allowances
     }
@@ -108,6 +120,7 @@ impl Connections {
         let number = self.inner.next_number.get();
         self.inner.next_number.set(number + 1);
         let watch = Rc::new(Watch::default());
+        self.inner.meters.joined.increment();
         self.inner.members.borrow_mut().insert(number, watch.clone());
         if !self.inner.ticking.replace(true) {
             monoio::spawn(self.clone().tick());
@@ -148,7 +161,8 @@ impl Connections {
                 self.inner.ticking.set(false);
                 return;
             }
-            members.values().for_each(|watch| watch.tick());
+            let timed_out = members.values().filter(|watch| watch.tick()).count();
+            self.inner.meters.timed_out.add(timed_out as u64);
             let waiting = self.inner.pool.as_ref().map_or(0, Pool::waiting);
             self.cut_slowest(waiting);
         }
@@ -172,6 +186,7 @@ impl Connections {
         for watch in slow.into_iter().take(count) {
             watch.timed_out.set(true);
             watch.cancel();
+            self.inner.meters.cut.increment();
         }
     }
 
@@ -293,10 +308,12 @@ struct Watch {
 }
 
 impl Watch {
-    fn tick(&self) {
+    /// Takes a tick; whether patience ends with it.
+    fn tick(&self) -> bool {
         if self.wait.get() == Wait::Nothing {
-            return;
+            return false;
         }
+        let is_over = self.patience.get() == 0 && !self.timed_out.get();
         match self.patience.get() {
             0 => {
                 self.timed_out.set(true);
@@ -311,6 +328,7 @@ impl Watch {
                 self.cancel();
             }
         }
+        is_over
     }
 
     /// Counts a tick in which a body or a response, which need buffers, hardly moved.

@@ -8,6 +8,7 @@ mod body;
 mod connection;
 mod connections;
 mod limits;
+mod meters;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ pub use body::{Body, BodyError};
 pub use connection::{refuse_connection, serve_connection};
 pub use connections::Connections;
 pub use limits::Limits;
+pub use meters::ConnectionCounts;
 
 /// What answers requests.
 pub trait Service: 'static {

@@ -120,6 +120,8 @@ impl Wire {
             };
             let (result, returned) = self.transport.read(buffer, handle).await;
             if !is_interrupted(&result) {
+                let received = *result.as_ref().unwrap_or(&0);
+                self.member.connections.meters().bytes_received.add(received as u64);
                 return (self.member.end(result), returned);
             }
             buffer = returned;
@@ -142,7 +144,10 @@ impl Wire {
             }
             match self.member.end(result) {
                 Ok(0) => return (Err(WireError::Closed), buffer),
-                Ok(count) => sent += count,
+                Ok(count) => {
+                    self.member.connections.meters().bytes_sent.add(count as u64);
+                    sent += count;
+                }
                 Err(error) => return (Err(error), buffer),
             }
         }

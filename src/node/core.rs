@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::counts::Counts;
 use super::descriptors::Descriptors;
 use super::life::Reporter;
 use super::mesh::{Delivery, Exchange, Ports};
@@ -14,6 +15,7 @@ use super::phase::{Life, Phase};
 use super::placement::{Loads, Place};
 use super::service::Counted;
 use crate::auth::directory::Operator;
+use crate::base::instruments::Durations;
 use crate::base::limits::{ADMIN_CONNECTIONS_MAX, EVENTS_SETTLE_MS_MAX};
 use crate::base::local::{Receiver, Semaphore, Signal, oneshot};
 use crate::control::Settings;
@@ -22,8 +24,9 @@ use crate::control::credentials::Credentials;
 use crate::control::delivery::{Mailbox, Webhooks};
 use crate::control::health::Health;
 use crate::control::identities::LiveIdentities;
+use crate::control::metrics::{CoreCounts, Metrics};
 use crate::crypt::MasterKey;
-use crate::engine::{self, Engine, EngineError, Message, Reply};
+use crate::engine::{self, BucketId, Engine, EngineError, Message, Reply};
 use crate::io::Host;
 use crate::net::{self, Connections};
 use crate::ring::RingHost;
@@ -46,7 +49,7 @@ pub struct CoreStart {
     pub admin: Option<TcpListener>,
     pub descriptors: Descriptors,
     pub shared: Arc<engine::Shared>,
-    pub ports: Ports<Message, Reply, Connection>,
+    pub ports: Ports<Question, Answer, Connection>,
     pub listener: TcpListener,
     pub loads: Arc<Loads>,
     pub life: Arc<Life>,
@@ -57,10 +60,32 @@ pub struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
     place: Place,
+    /// When it was accepted.
+    accepted: Duration,
+}
+
+/// What cores ask each other.
+#[expect(clippy::large_enum_variant, reason = "nearly all questions are the engine's, and go without a box")]
+pub enum Question {
+    Engine(Message),
+    /// What have you counted, and what do you own of these buckets?
+    Counts(Arc<[BucketId]>),
+}
+
+/// The answer to a [`Question`].
+pub enum Answer {
+    Engine(Reply),
+    Counts(Box<CoreCounts>),
+}
+
+impl Answer {
+    fn stopping() -> Self {
+        Self::Engine(Reply::stopping())
+    }
 }
 
 /// Carries the engine's messages.
-struct EngineMesh(Exchange<Message, Reply, Connection>);
+struct EngineMesh(Exchange<Question, Answer, Connection>);
 
 impl engine::Mesh for EngineMesh {
     fn cores(&self) -> usize {
@@ -72,7 +97,13 @@ impl engine::Mesh for EngineMesh {
     }
 
     fn call(&self, to: usize, message: Message) -> std::pin::Pin<Box<dyn Future<Output = Reply>>> {
-        Box::pin(self.0.call(to, message))
+        let call = self.0.call(to, Question::Engine(message));
+        Box::pin(async move {
+            match call.await {
+                Answer::Engine(reply) => reply,
+                Answer::Counts(_) => Reply::stopping(),
+            }
+        })
     }
 }
 
@@ -81,7 +112,8 @@ struct Core {
     core: usize,
     host: RingHost,
     engine: Engine<RingHost>,
-    exchange: Exchange<Message, Reply, Connection>,
+    exchange: Exchange<Question, Answer, Connection>,
+    counts: Rc<Counts>,
     loads: Arc<Loads>,
     life: Arc<Life>,
     identities: Rc<LiveIdentities<RingHost>>,
@@ -130,6 +162,8 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
         core.host.clone().spawn(async move { core.accept_admin(&admin).await });
     }
     core.spawn_lifecycle();
+    let counts = core.counts.clone();
+    core.host.spawn(async move { counts.watch_loop().await });
     let delivery = core.spawn_delivery();
     core.accept(&listener).await;
     let left = core.connections.drain(drain_max).await;
@@ -158,7 +192,7 @@ impl Core {
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
         let CoreStart { core, settings, credentials, master_key, webhooks, .. } = start;
         let CoreStart { descriptors, shared, ports, loads, life, .. } = start;
-        let exchange = Exchange::new(ports, Reply::stopping);
+        let exchange = Exchange::new(ports, Answer::stopping);
         let options = engine::Options {
             cache_bytes: settings.cache_bytes,
             open_files_max: descriptors.files,
@@ -196,22 +230,32 @@ impl Core {
         let service = S3Service::new(engine.clone(), protocol, identities.clone())
             .with_master_key(master_key)
             .with_courier(courier.clone());
+        let domains = settings.domains.clone();
+        let service = Rc::new(Counted { service, health, domains, loads: loads.clone(), core });
+        let connections = Connections::sharing(net::Limits::default(), host.pool().clone());
+        let counts = Rc::new(Counts {
+            core,
+            host: host.clone(),
+            engine: engine.clone(),
+            service: service.clone(),
+            connections: connections.clone(),
+            exchange: exchange.clone(),
+            loads: loads.clone(),
+            accepting: Durations::default(),
+            loop_delay: Durations::default(),
+        });
+        let metrics = Metrics::new(engine.clone(), Box::new(counts.clone()));
         let this = Rc::new(Self {
             core,
-            service: Rc::new(Counted {
-                service,
-                health,
-                domains: settings.domains.clone(),
-                loads: loads.clone(),
-                core,
-            }),
+            service,
+            counts,
             courier,
             mailbox,
             delivery_work: Signal::default(),
             identities,
-            admin: Rc::new(admin),
+            admin: Rc::new(admin.with_metrics(metrics)),
             admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
-            connections: Connections::sharing(net::Limits::default(), host.pool().clone()),
+            connections,
             refusal_places: Semaphore::new(descriptors.refusals),
             changed: Signal::default(),
             host,
@@ -279,10 +323,17 @@ impl Core {
     /// Takes what other threads left: calls, replies, connections, a new phase.
     fn look(self: &Rc<Self>) {
         self.exchange.receive(|delivery| match delivery {
-            Delivery::Request(caller, message) => {
+            Delivery::Request(caller, Question::Engine(message)) => {
                 let answer = self.engine.handle(message);
                 let exchange = self.exchange.clone();
-                self.host.spawn(async move { exchange.reply(caller, answer.await) });
+                self.host.spawn(async move { exchange.reply(caller, Answer::Engine(answer.await)) });
+            }
+            Delivery::Request(caller, Question::Counts(buckets)) => {
+                let core = self.clone();
+                self.host.spawn(async move {
+                    let counts = Box::new(core.counts.snapshot(&buckets));
+                    core.exchange.reply(caller, Answer::Counts(counts));
+                });
             }
             Delivery::Connection(connection) => self.take_over(connection),
         });
@@ -352,11 +403,12 @@ impl Core {
     /// Has the least loaded core serve a new connection. When all are full, this core refuses it.
     fn place(self: &Rc<Self>, stream: monoio::net::TcpStream, peer: SocketAddr) {
         let place = self.loads.place(self.core);
+        let accepted = self.host.monotonic();
         if place.core() == self.core {
-            return self.serve(stream, peer, place);
+            return self.serve(stream, peer, place, accepted);
         }
         let to = place.core();
-        let connection = Connection { stream: into_std(stream), peer, place };
+        let connection = Connection { stream: into_std(stream), peer, place, accepted };
         if let Err(mut connection) = self.exchange.hand_over(to, connection) {
             // Its queue is full: it is busy enough.
             connection.place = connection.place.moved_to(self.core);
@@ -365,16 +417,25 @@ impl Core {
     }
 
     /// Serves a connection that came from another core, or nearly went there.
-    fn take_over(self: &Rc<Self>, Connection { stream, peer, place }: Connection) {
+    fn take_over(self: &Rc<Self>, Connection { stream, peer, place, accepted }: Connection) {
         match monoio::net::TcpStream::from_std(stream) {
-            Ok(stream) => self.serve(stream, peer, place),
+            Ok(stream) => self.serve(stream, peer, place, accepted),
             Err(error) => tracing::warn!("a connection of {peer} was lost: {error}"),
         }
     }
 
-    fn serve(self: &Rc<Self>, stream: monoio::net::TcpStream, peer: SocketAddr, place: Place) {
+    /// Serves a connection that was accepted at `accepted`.
+    fn serve(
+        self: &Rc<Self>,
+        stream: monoio::net::TcpStream,
+        peer: SocketAddr,
+        place: Place,
+        accepted: Duration,
+    ) {
         let core = self.clone();
         self.host.spawn(async move {
+            let waited = core.host.monotonic().saturating_sub(accepted);
+            core.counts.accepting.observe_duration(waited);
             let (service, connections) = (core.service.clone(), core.connections.clone());
             if !place.is_beyond_limit() {
                 net::serve_connection(stream, peer, service, connections).await;

@@ -273,6 +273,16 @@ impl<M: 'static, R: 'static, C: 'static> Exchange<M, R, C> {
         Waiting { inner: self.inner.clone(), to, call }
     }
 
+    /// Calls of this core that were not answered yet, and those that wait for others to be.
+    pub fn calls(&self) -> (usize, usize) {
+        let of_peer = |peer: &Peer<M, R, C>| {
+            let calls = peer.calls.borrow();
+            (calls.under_way.len() - calls.free.len(), calls.waiting.len())
+        };
+        let peers = self.inner.peers.iter().map(of_peer);
+        peers.fold((0, 0), |sum, of_peer| (sum.0 + of_peer.0, sum.1 + of_peer.1))
+    }
+
     /// Answers a call. Never waits: the queue has room for a reply to each call under way.
     pub fn reply(&self, caller: Caller, reply: R) {
         let mut ports = self.inner.peers[caller.core].ports.borrow_mut();

@@ -5,6 +5,7 @@
 //! signals. It touches no request.
 
 pub mod core;
+pub mod counts;
 pub mod descriptors;
 pub mod life;
 pub mod listener;

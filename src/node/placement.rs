@@ -55,6 +55,11 @@ impl Loads {
         Request { loads: self.clone(), core }
     }
 
+    /// Requests under way at a core.
+    pub fn requests(&self, core: usize) -> usize {
+        self.cores[core].requests.load(Ordering::Relaxed)
+    }
+
     /// Open connections of a core, those on their way to it included.
     pub fn connections(&self, core: usize) -> usize {
         self.cores[core].connections.load(Ordering::Relaxed)

@@ -11,6 +11,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use monoio::task::JoinHandle;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::disk::RingDisk;
 use super::queue::Ring;
@@ -63,6 +64,16 @@ impl RingHost {
         let flusher = host.inner.ring.clone().flush();
         *host.inner.own.borrow_mut() = vec![monoio::spawn(flusher), monoio::spawn(listener)];
         Ok(host)
+    }
+
+    /// CPU time that this core's thread has taken.
+    pub fn cpu_time(&self) -> Duration {
+        clock(ClockId::ThreadCPUTime)
+    }
+
+    /// Operations of the storage ring under way, and how many wait because there are as many as there may be.
+    pub fn operations(&self) -> (usize, usize) {
+        (self.inner.ring.under_way(), self.inner.ring.waiting())
     }
 
     /// What other threads call to have this core run its hooks.
@@ -135,6 +146,10 @@ impl Host for RingHost {
         TimestampMs::try_from(elapsed.as_millis()).unwrap_or(TimestampMs::MAX)
     }
 
+    fn monotonic(&self) -> Duration {
+        clock(ClockId::Monotonic)
+    }
+
     /// Panics if the kernel gives no random bytes, which it always does once it has booted.
     fn random(&self, bytes: &mut [u8]) {
         getrandom::fill(bytes).unwrap_or_else(|error| panic!("getrandom: {error}"));
@@ -156,6 +171,12 @@ impl Host for RingHost {
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
         monoio::time::sleep(duration)
     }
+}
+
+/// Both clocks exist on every kernel that has io_uring, and count up from zero.
+fn clock(id: ClockId) -> Duration {
+    let time = clock_gettime(id);
+    Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)
 }
 
 /// The spawned tasks of a core. The runtime would drop them when it is gone itself, and their destructors

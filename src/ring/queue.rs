@@ -294,9 +294,14 @@ impl Ring {
         }
     }
 
-    #[cfg(test)]
+    /// Operations that the kernel has not completed.
     pub fn under_way(&self) -> usize {
         self.inner.operations.borrow().under_way
+    }
+
+    /// Operations that wait for a place among those under way.
+    pub fn waiting(&self) -> usize {
+        self.inner.permits.waiting()
     }
 }
 

@@ -21,6 +21,7 @@ pub mod lifecycle;
 pub mod listing;
 pub mod lock;
 pub mod metadata;
+pub mod meters;
 pub mod multipart;
 pub mod new_object;
 pub mod notification;

@@ -25,6 +25,7 @@ use crate::s3::copy_source::{CopySource, Source};
 use crate::s3::encryption::Vault;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form;
+use crate::s3::meters::{Kind, Meters};
 use crate::s3::notification::Courier;
 use crate::s3::notification_target::NotificationTarget;
 use crate::s3::op;
@@ -97,6 +98,7 @@ pub struct S3Service<H: Host> {
     courier: Option<Rc<dyn Courier>>,
     signing_keys: SigningKeys,
     bucket_settings: SettingsCache,
+    meters: Rc<Meters>,
     host_id: String,
     request_id_last: Cell<u64>,
 }
@@ -117,6 +119,7 @@ impl<H: Host> S3Service<H> {
             courier: None,
             signing_keys: SigningKeys::new(),
             bucket_settings: SettingsCache::default(),
+            meters: Rc::default(),
             host_id,
             request_id_last: Cell::new(first),
         }
@@ -155,6 +158,11 @@ impl<H: Host> S3Service<H> {
 
     pub fn engine(&self) -> &Engine<H> {
         &self.engine
+    }
+
+    /// What its requests have come to.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// What hashes the payload of this core's uploads.
@@ -281,21 +289,26 @@ impl<H: Host> S3Service<H> {
         body: &mut I,
         peer: IpAddr,
         request_id: &str,
+        kind: &Cell<Kind>,
     ) -> Result<Response, S3Error> {
         let mut request = Request::new(head, &self.settings.domains)?;
         request_id.clone_into(&mut request.id);
         request.peer = peer;
         if request.head.method == "OPTIONS" {
+            kind.set(Kind::Preflight);
             return op::bucket_cors::preflight(self, &request);
         }
         if op::post_object::is_form(&request) {
+            kind.set(Kind::Operation(Operation::PostObject));
             return op::post_object::run(self, request, body).await;
         }
         let directory = self.directory();
         let virtual_bucket = request.is_virtual_hosted.then_some(request.bucket.as_str());
         let context = self.context(&directory, virtual_bucket);
-        let authentication = auth::authenticate(&request.head, &context)?;
-        let operation = route(&request)?;
+        let authentication = auth::authenticate(&request.head, &context);
+        // Routed all the same: refused signatures are counted with what they asked for.
+        let operation = route(&request).inspect(|operation| kind.set(Kind::Operation(*operation)));
+        let (authentication, operation) = (authentication?, operation?);
         let request = self.authorize(request, operation, authentication, body).await?;
         if operation.row().support == Support::Absent {
             return Err(S3Error::not_implemented(operation.name()));
@@ -406,14 +419,17 @@ impl<H: Host> S3Service<H> {
 
     /// Answers a request whatever becomes of it. For those without a connection: tests and fuzz targets.
     pub async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: IpAddr) -> Response {
+        let began = self.engine.host().monotonic();
+        let kind = Cell::new(Kind::Unknown);
         let request_id = self.request_id();
         let is_head = head.method == "HEAD";
         let path = head.path.clone();
         let cross_origin =
             head.header("origin").is_some_and(|_| head.method != "OPTIONS").then(|| head.clone());
-        let mut response = match self.answer(head, body, peer, &request_id).await {
+        let mut response = match self.answer(head, body, peer, &request_id, &kind).await {
             Ok(response) => response,
             Err(error) => {
+                self.meters.error(error.code);
                 if error.code.status() >= 500 && error.code != Code::NotImplemented {
                     tracing::warn!(request_id, code = error.code.name(), "{}", error.message);
                 }
@@ -428,6 +444,7 @@ impl<H: Host> S3Service<H> {
             op::bucket_cors::write_headers(self, &head, &mut response);
         }
         response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
+        self.meters.answered(kind.get(), &mut response, self.engine.host(), began);
         response
     }
 }
@@ -446,6 +463,7 @@ impl<H: Host> Service for S3Service<H> {
             Refusal::TimedOut => Code::RequestTimeout.into(),
             Refusal::TooManyConnections => Code::SlowDown.into(),
         };
+        self.meters.error(error.code);
         let request_id = self.request_id();
         let mut response = error.response("", &request_id, &self.host_id);
         response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);

@@ -30,6 +30,7 @@ mod health;
 mod identities;
 mod kill;
 mod listing;
+mod metrics;
 mod offline;
 mod programs;
 mod restart;

@@ -1,6 +1,6 @@
 //! The admin API: identities are made, changed and listed over HTTP with JSON bodies.
 //!
-//! How the node is can be asked without a signature: see [`super::health`].
+//! How the node is can be asked without a signature: see [`super::health`] and [`super::metrics`].
 //!
 //! It has its own listener, so that a node can offer S3 to a network and its administration to one machine;
 //! nothing of it can be reached through the S3 listener. Core 0 serves it, one change after the other.
@@ -44,6 +44,7 @@ use crate::s3::error::{Code, S3Error};
 
 use super::health::{Health, Probe, is_read};
 use super::identities::LiveIdentities;
+use super::metrics::{self, Metrics};
 use call::Call;
 use error::AdminError;
 
@@ -60,6 +61,7 @@ pub struct AdminService<H: Host> {
     region: String,
     signing_keys: SigningKeys,
     health: Rc<Health<H>>,
+    metrics: Option<Rc<Metrics<H>>>,
     /// Changes are checked against what is there: so one waits for the other.
     turn: Semaphore,
 }
@@ -72,7 +74,13 @@ impl<H: Host> AdminService<H> {
         health: Rc<Health<H>>,
     ) -> Self {
         let signing_keys = SigningKeys::new();
-        Self { engine, identities, region, signing_keys, health, turn: Semaphore::new(1) }
+        Self { engine, identities, region, signing_keys, health, metrics: None, turn: Semaphore::new(1) }
+    }
+
+    /// The same service with somebody who answers for the metrics.
+    pub fn with_metrics(mut self, metrics: Rc<Metrics<H>>) -> Self {
+        self.metrics = Some(metrics);
+        self
     }
 
     /// Answers a request whatever becomes of it.
@@ -82,6 +90,9 @@ impl<H: Host> AdminService<H> {
         }
         if head.path == HEALTH_PATH && is_read(&head) {
             return self.health.answer_report(&head).await;
+        }
+        if let Some(metrics) = self.metrics.as_ref().filter(|_| metrics::is_asked_by(&head)) {
+            return metrics.answer(&head).await;
         }
         match self.answer(&head, body, peer).await {
             Ok(response) => response,

@@ -19,6 +19,7 @@ use super::format::{FileName, SegmentId};
 use super::index::Index;
 use super::log::{LogPosition, error_of};
 use super::types::{BucketId, EngineError};
+use crate::base::instruments::{Distribution, Durations};
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKPOINTS_KEPT, WALK_STEP_ENTRIES};
 use crate::base::local::Semaphore;
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
@@ -37,6 +38,8 @@ pub struct State {
     index_ready: Cell<bool>,
     /// Checkpoints of earlier generations are gone.
     old_dropped: Cell<bool>,
+    /// Of each checkpoint written.
+    writing: Durations,
 }
 
 impl State {
@@ -48,7 +51,18 @@ impl State {
             bytes_written: Cell::new(0),
             index_ready: Cell::new(false),
             old_dropped: Cell::new(false),
+            writing: Durations::default(),
         }
+    }
+
+    /// How long checkpoints took to be written, since the start.
+    pub fn writing(&self) -> Distribution {
+        self.writing.snapshot()
+    }
+
+    /// Whether a checkpoint is being written.
+    pub fn is_writing(&self) -> bool {
+        self.turn.available() == 0
     }
 
     /// Whether recovery has read the index.
@@ -102,6 +116,7 @@ impl State {
 pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
     let state = &engine.inner.checkpoint;
     let _turn = state.turn.acquire(1).await;
+    let began = engine.host().monotonic();
     if let Some(why) = engine.inner.log.failure() {
         return Err(EngineError::Failed(why));
     }
@@ -137,6 +152,7 @@ pub async fn write<H: Host>(engine: &Engine<H>) -> Result<(), EngineError> {
     if first {
         engine.inner.shared.checkpoints_missing.fetch_sub(1, Ordering::SeqCst);
     }
+    state.writing.observe_duration(engine.host().monotonic().saturating_sub(began));
     drop_old(engine).await;
     Ok(())
 }

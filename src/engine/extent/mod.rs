@@ -19,6 +19,7 @@ use super::health;
 use super::log::{Identity, error_of, error_of_opening};
 use super::shared::Shared;
 use super::types::EngineError;
+use crate::base::instruments::Durations;
 use crate::base::limits::BLOCK_BYTES;
 use crate::base::local::{Semaphore, Sender, Signal, SignalWait, oneshot};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
@@ -52,6 +53,18 @@ struct Inner<H: Host> {
     condemned_signal: Signal,
     /// Who waits for the sync after the one under way.
     syncs: RefCell<HashMap<SegmentId, Vec<SyncDone>>>,
+    /// Blocks of extents that nobody refers to and that were not freed yet.
+    blocks_dead: Cell<u64>,
+    meters: Meters,
+}
+
+/// What is counted of large payload.
+#[derive(Default)]
+pub struct Meters {
+    /// Of each write of payload, with its wait for the drive's queue.
+    pub writing: Durations,
+    /// Of each upload's wait for what it wrote to be durable.
+    pub syncing: Durations,
 }
 
 struct OpenSegment<H: Host> {
@@ -116,6 +129,8 @@ impl<H: Host> Extents<H> {
             condemned: RefCell::default(),
             condemned_signal: Signal::default(),
             syncs: RefCell::default(),
+            blocks_dead: Cell::new(0),
+            meters: Meters::default(),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -169,8 +184,16 @@ impl<H: Host> Extents<H> {
     pub async fn sync(&self, segment: SegmentId, file: &<H::Disk as Disk>::File) -> Result<(), EngineError> {
         self.check()?;
         let (done, synced) = oneshot();
+        let began = self.inner.host.monotonic();
         self.queue_sync(segment, file, done);
-        synced.await.unwrap_or(Err(EngineError::Stopping))
+        let result = synced.await.unwrap_or(Err(EngineError::Stopping));
+        self.inner.meters.syncing.observe_duration(self.inner.host.monotonic().saturating_sub(began));
+        result
+    }
+
+    /// What it has counted since the start.
+    pub fn meters(&self) -> &Meters {
+        &self.inner.meters
     }
 
     /// Joins the sync that comes next for the segment; begins the first one.
@@ -230,6 +253,16 @@ impl<H: Host> Extents<H> {
         segments.values().map(|segment| segment.live_blocks * BLOCK_BYTES as u64).sum()
     }
 
+    /// Of those bytes, what nobody refers to and is to be freed.
+    pub fn bytes_dead(&self) -> u64 {
+        self.inner.blocks_dead.get() * BLOCK_BYTES as u64
+    }
+
+    /// This core's data segments.
+    pub fn segments_count(&self) -> usize {
+        self.inner.segments.borrow().len()
+    }
+
     /// Whether there is no room for another data segment.
     pub fn is_full(&self) -> bool {
         let wanted = self.inner.segment_bytes + self.inner.reserve_bytes;
@@ -244,7 +277,11 @@ impl<H: Host> Extents<H> {
             return false;
         }
         for extent in wanted {
-            extents.get_mut(extent).expect("checked above").references += 1;
+            let state = extents.get_mut(extent).expect("checked above");
+            if state.references == 0 {
+                self.inner.count_dead(-i64::from(extent_blocks(state.payload_bytes)));
+            }
+            state.references += 1;
         }
         true
     }
@@ -260,6 +297,7 @@ impl<H: Host> Extents<H> {
             };
             state.references -= 1;
             if state.references == 0 {
+                self.inner.count_dead(i64::from(extent_blocks(state.payload_bytes)));
                 unreferenced.push(*extent);
             }
         }
@@ -349,6 +387,7 @@ impl<H: Host> Extents<H> {
                 let unused = |state: &Extent| state.references == 0 && state.condemned == epoch;
                 if let Some(state) = extents.get(&extent).copied().filter(unused) {
                     extents.remove(&extent);
+                    self.inner.count_dead(-i64::from(extent_blocks(state.payload_bytes)));
                     freed
                         .entry(extent.segment)
                         .or_default()
@@ -536,6 +575,10 @@ impl<H: Host> Inner<H> {
         let mut segments = self.segments.borrow_mut();
         let state = segments.entry(segment).or_insert(DataSegment { live_blocks: 0 });
         state.live_blocks = state.live_blocks.checked_add_signed(blocks).expect("blocks are freed once");
+    }
+
+    fn count_dead(&self, blocks: i64) {
+        self.blocks_dead.set(self.blocks_dead.get().saturating_add_signed(blocks));
     }
 
     fn live_blocks(&self, segment: SegmentId) -> u64 {

@@ -141,7 +141,10 @@ async fn read_told<H: Host>(
     piece: Piece,
     object: Option<Arc<ObjectPut>>,
 ) -> Result<Chunk, EngineError> {
-    match read_piece(engine, piece).await {
+    let began = engine.host().monotonic();
+    let read = read_piece(engine, piece).await;
+    engine.note_reading(began);
+    match read {
         Ok(chunk) => Ok(chunk),
         Err(Broken::Error(error)) => Err(error),
         Err(Broken::Flaw(flaw)) => {

@@ -149,8 +149,11 @@ impl<H: Host> Open<H> {
         self.engine.host().spawn(async move {
             let length = buffer.len();
             let disk = engine.disk().clone();
+            let began = engine.host().monotonic();
             let (result, buffer) = disk.write(&file, offset, buffer, 0..length, Durability::Buffered).await;
             drop(buffer);
+            let took = engine.host().monotonic().saturating_sub(began);
+            engine.extents().meters().writing.observe_duration(took);
             if let Err(error) = result {
                 let error = error_of("writing payload", &error);
                 if let EngineError::Failed(why) = &error {

@@ -343,6 +343,8 @@ impl<H: Host> Engine<H> {
     }
 
     fn forget_cleaned(&self, id: SegmentId, segment: LogSegment) {
+        self.inner.meters.segments_cleaned.increment();
+        self.inner.meters.bytes_cleaned.add(segment.bytes_used);
         self.inner.log.forget_segment(id);
         self.forget_file(FileName::Log(id));
         if segment.generation != self.inner.identity.generation {

@@ -4,6 +4,7 @@
 //! batch's records in the same step in which it learns that they are durable, so at any moment the index
 //! knows exactly the records before [`Log::position`].
 
+mod meters;
 pub mod scan;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,8 @@ use super::types::EngineError;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, LOG_QUEUE_BYTES_MAX, RECORD_META_BYTES_MAX};
 use crate::base::local::{Permit, Semaphore, Sender, Signal, oneshot};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
+
+pub use meters::Meters;
 
 /// Who this log belongs to; written into every segment.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +121,7 @@ struct Inner<H: Host> {
     /// Why no next segment could be made, the last time it was needed.
     segment_failure: RefCell<Option<String>>,
     bytes_written: Cell<u64>,
+    meters: Meters,
 }
 
 /// A segment with its file.
@@ -172,6 +176,7 @@ impl<H: Host> Log<H> {
             segments: RefCell::default(),
             segment_failure: RefCell::new(None),
             bytes_written: Cell::new(0),
+            meters: Meters::default(),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -221,12 +226,32 @@ impl<H: Host> Log<H> {
             return Err(EngineError::LimitExceeded("the bytes of a log segment that one change may take"));
         }
         let _ticket = self.inner.ticket();
+        let began = self.inner.host.monotonic();
         let permit = self.inner.queue_bytes.acquire(bytes.min(LOG_QUEUE_BYTES_MAX)).await;
         self.inner.check_room(urgency)?;
         let (done, durable) = oneshot();
         self.inner.queue.borrow_mut().push_back(Pending { records, bytes, urgency, done, _permit: permit });
         self.inner.work.raise();
-        durable.await.unwrap_or(Err(EngineError::Stopping))
+        let result = durable.await.unwrap_or(Err(EngineError::Stopping));
+        if result.is_ok() && urgency != Urgency::Relocating {
+            self.inner.meters.commit.observe_duration(self.inner.host.monotonic().saturating_sub(began));
+        }
+        result
+    }
+
+    /// What it has counted since the start.
+    pub fn meters(&self) -> &Meters {
+        &self.inner.meters
+    }
+
+    /// Appends that wait for the batch after the one under way, and the bytes that they and that one take.
+    pub fn queued(&self) -> (usize, usize) {
+        (self.inner.queue.borrow().len(), LOG_QUEUE_BYTES_MAX - self.inner.queue_bytes.available())
+    }
+
+    /// Segments this core takes care of.
+    pub fn segments_count(&self) -> usize {
+        self.inner.segments.borrow().len()
     }
 
     /// Where the next batch will stand; every record before it is durable and applied.
@@ -464,8 +489,13 @@ impl<H: Host> Inner<H> {
             segment.bytes_used = end;
         }
         self.bytes_written.set(self.bytes_written.get() + padded as u64);
+        self.meters.batch_records.observe(locations.len() as u64);
+        self.meters.batch_bytes.observe(padded as u64);
         let mut locations = locations.into_iter();
         for pending in batch {
+            if pending.urgency == Urgency::Relocating {
+                self.meters.bytes_moved.add(pending.bytes as u64);
+            }
             for ((record, _), location) in pending.records.into_iter().zip(&mut locations) {
                 (self.apply)(record, location, pending.urgency);
             }

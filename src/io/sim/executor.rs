@@ -105,6 +105,10 @@ impl Executor {
         self.tally.borrow().clone()
     }
 
+    pub fn monotonic(&self) -> Duration {
+        Duration::from_nanos(self.clock.get())
+    }
+
     pub fn now_ms(&self) -> TimestampMs {
         START_MS + self.clock.get() / 1_000_000
     }

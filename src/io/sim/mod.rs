@@ -196,6 +196,10 @@ impl Host for SimHost {
         self.executor.now_ms()
     }
 
+    fn monotonic(&self) -> Duration {
+        self.executor.monotonic()
+    }
+
     fn random(&self, bytes: &mut [u8]) {
         self.executor.random().fill(bytes);
     }
