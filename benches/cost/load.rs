@@ -189,8 +189,8 @@ impl Connection {
         if Some(self.body_received) < self.body_bytes {
             return Ok(false);
         }
-        if let ExpectedBody::Keys(keys) = &request.expected.body {
-            check_keys(&self.kept, keys)?;
+        if let ExpectedBody::Listed { tag, names } = &request.expected.body {
+            check_listing(&self.kept, tag, names)?;
         }
         if self.sent < request.head.len() + request.body.len() {
             return Err(format!("an answer came before the end of {}", first_line(&request.head)));
@@ -223,17 +223,17 @@ impl Connection {
             (ExpectedBody::Absent { bytes }, Some(Ok(length))) if length as u64 == *bytes => Ok(0),
             (ExpectedBody::Empty, None | Some(Ok(0))) => Ok(0),
             (ExpectedBody::Exactly(body), Some(Ok(length))) if length == body.len() => Ok(length),
-            (ExpectedBody::Keys(_), Some(Ok(length))) if length > 0 => Ok(length),
+            (ExpectedBody::Listed { .. }, Some(Ok(length))) if length > 0 => Ok(length),
             _ => wrong("length"),
         }
     }
 }
 
-/// Checks that a listing names just these keys.
-fn check_keys(listing: &[u8], keys: &[String]) -> Result<(), String> {
+/// Checks that a listing has just these names behind `tag`.
+fn check_listing(listing: &[u8], tag: &str, names: &[String]) -> Result<(), String> {
     let text = String::from_utf8_lossy(listing);
-    let listed = text.split("<Key>").skip(1).map(|rest| rest.split("</Key>").next().unwrap_or_default());
-    if listed.eq(keys.iter().map(String::as_str)) { Ok(()) } else { Err("a wrong listing".to_owned()) }
+    let listed = text.split(tag).skip(1).map(|rest| rest.split("</").next().unwrap_or_default());
+    if listed.eq(names.iter().map(String::as_str)) { Ok(()) } else { Err("a wrong listing".to_owned()) }
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -3,7 +3,8 @@
 //! Starts the node of this build with one core on one CPU, drives it over loopback from another CPU with
 //! requests that were signed beforehand, and divides the CPU time that the kernel charged to the node's process
 //! by the requests, or by the bytes, of each workload. Then it asks what memory an idle node holds, and whether
-//! the peak depends on the size of objects. `README.md` beside this folder says how to run it, what is counted
+//! the peak depends on the size of objects; and, if it is named, what millions of objects cost: memory, start,
+//! checkpoint, pages of listings. `README.md` beside this folder says how to run it, what is counted
 //! and what is not.
 //!
 //! Every answer is checked: status, length, ETag and each byte of the body; what was written is read back. A
@@ -12,6 +13,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "real time and real threads are what is measured here")]
 
+mod fill;
+mod index;
 mod load;
 mod memory;
 mod node;
@@ -21,6 +24,10 @@ mod requests;
 mod workloads;
 
 use std::process::ExitCode;
+
+/// That of the node.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use load::Client;
 use node::Node;
@@ -53,7 +60,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), String> {
     let chosen: Vec<&Workload> = WORKLOADS.iter().filter(|workload| options.chooses(workload.name)).collect();
     let with_memory = options.chooses("memory");
-    if chosen.is_empty() && !with_memory {
+    if chosen.is_empty() && !with_memory && !options.chooses_index() {
         return Ok(());
     }
     let machine = node::Machine::prepare()?;
@@ -72,6 +79,9 @@ fn run(options: &Options) -> Result<(), String> {
         let (lines, done) = memory::measure(&machine, options)?;
         lines.iter().for_each(|line| println!("{line}"));
         work = work.wrapping_add(done);
+    }
+    if options.chooses_index() {
+        work = index::measure(&machine, options)?.wrapping_add(work);
     }
     println!("work done: {work:016x}; load average {}", report::load_average());
     Ok(())

@@ -59,6 +59,6 @@ fn peak(machine: &Machine, options: &Options, bytes: usize, count: usize) -> Res
     Ok((peak, work))
 }
 
-fn mib(bytes: u64) -> f64 {
+pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / MIB as f64
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -43,15 +44,24 @@ impl Machine {
         let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })
             .or_else(|_| setrlimit(Resource::Memlock, Rlimit { current: limit.maximum, ..limit }));
         let machine = Self { server_cpu: *first, client_cpu: *last };
-        pin(machine.client_cpu)?;
+        pin(&[machine.client_cpu])?;
         Ok(machine)
     }
 }
 
-fn pin(cpu: usize) -> Result<(), String> {
+/// Keeps this thread, and the threads and processes that it starts, on these CPUs.
+pub fn pin(cpus: &[usize]) -> Result<(), String> {
     let mut mask = CpuSet::new();
-    mask.set(cpu);
-    sched_setaffinity(None, &mask).map_err(|error| format!("sched_setaffinity to CPU {cpu}: {error}"))
+    cpus.iter().for_each(|cpu| mask.set(*cpu));
+    sched_setaffinity(None, &mask).map_err(|error| format!("sched_setaffinity to CPUs {cpus:?}: {error}"))
+}
+
+/// Makes a directory for data; it goes when it is dropped.
+pub fn data_directory(options: &Options) -> Result<TempDir, String> {
+    tempfile::Builder::new()
+        .prefix("cost-")
+        .tempdir_in(&options.directory)
+        .map_err(|error| format!("a data directory in {}: {error}", options.directory.display()))
 }
 
 /// A node that listens; its data goes when it is dropped.
@@ -59,22 +69,34 @@ pub struct Node {
     child: Child,
     address: SocketAddr,
     server_cpu: usize,
-    _data: TempDir,
+    /// Its data directory, if that goes with it.
+    data_own: Option<TempDir>,
 }
 
 impl Node {
     /// Starts a node with default settings but for one core; with small ones in the quick mode.
     pub fn start(machine: &Machine, options: &Options) -> Result<Self, String> {
-        let data = tempfile::Builder::new()
-            .prefix("cost-")
-            .tempdir_in(&options.directory)
-            .map_err(|error| format!("a data directory in {}: {error}", options.directory.display()))?;
+        let data = data_directory(options)?;
+        let mut node = Self::start_on(data.path(), 1, &[], machine, options)?;
+        node.data_own = Some(data);
+        Ok(node)
+    }
+
+    /// Starts a node on a data directory that stays. With more than one core it has all CPUs of the benchmark,
+    /// the load's among them.
+    pub fn start_on(
+        data: &Path,
+        cores: usize,
+        arguments: &[&str],
+        machine: &Machine,
+        options: &Options,
+    ) -> Result<Self, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringcask"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGCASK_")) {
             command.env_remove(name);
         }
-        command.arg("--data").arg(data.path()).args(["--listen", "127.0.0.1:0", "--cores", "1"]);
-        command.args(["--region", REGION, "--admin-listen", "off"]);
+        command.arg("--data").arg(data).args(["--listen", "127.0.0.1:0", "--cores", &cores.to_string()]);
+        command.args(["--region", REGION, "--admin-listen", "off"]).args(arguments);
         if options.quick {
             command.args(["--arena", "8MiB", "--cache", "1MiB", "--log-level", "error"]);
         } else {
@@ -84,13 +106,17 @@ impl Node {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // A process is born on its parent's CPUs: so all the node's threads stay on the server's, from the
         // first moment.
-        pin(machine.server_cpu)?;
+        if cores == 1 {
+            pin(&[machine.server_cpu])?;
+        } else {
+            pin(&[machine.server_cpu, machine.client_cpu])?;
+        }
         let spawned = command.spawn();
-        pin(machine.client_cpu)?;
+        pin(&[machine.client_cpu])?;
         let mut child = spawned.map_err(|error| format!("starting {:?}: {error}", command.get_program()))?;
         let out = child.stdout.take().expect("stdout is a pipe");
         let unknown = SocketAddr::from(([0; 4], 0));
-        let mut node = Self { child, address: unknown, server_cpu: machine.server_cpu, _data: data };
+        let mut node = Self { child, address: unknown, server_cpu: machine.server_cpu, data_own: None };
         for line in BufReader::new(out).lines().map_while(Result::ok) {
             if let Some(address) = line.trim().strip_prefix("listening on http://") {
                 node.address = address.parse().map_err(|error| format!("{line}: {error}"))?;
@@ -126,38 +152,12 @@ impl Node {
 
     /// What the node has used since it started.
     pub fn usage(&self) -> Result<Usage, String> {
-        let path = format!("/proc/{}/stat", self.child.id());
-        let stat = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        // The name before the last parenthesis may hold anything; after it the third field comes first.
-        let fields = stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
-        let field = |number: usize| ticks(fields.get(number - 3).copied());
-        let cpus = fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
-        let name = format!("cpu{} ", self.server_cpu);
-        let cpu: Vec<&str> = cpus
-            .lines()
-            .find(|line| line.starts_with(&name))
-            .map_or(Vec::new(), |line| line.split_ascii_whitespace().collect());
-        Ok(Usage {
-            at: Instant::now(),
-            user: field(14),
-            system: field(15),
-            interrupts: ticks(cpu.get(6).copied()) + ticks(cpu.get(7).copied()),
-        })
+        usage_of(self.child.id(), self.server_cpu)
     }
 
     /// What memory the node holds, and held at most.
     pub fn memory(&self) -> Result<Memory, String> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
-            let kibibytes = line.trim().strip_suffix(" kB").and_then(|number| number.trim().parse().ok());
-            kibibytes.unwrap_or(0u64) * 1024
-        };
-        Ok(Memory {
-            resident_bytes: bytes("VmRSS:") + bytes("HugetlbPages:"),
-            peak_bytes: bytes("VmHWM:") + bytes("HugetlbPages:"),
-        })
+        memory_of(self.child.id())
     }
 
     /// Ends the node; it must do so in order.
@@ -176,6 +176,42 @@ impl Drop for Node {
             let _ = self.child.wait();
         }
     }
+}
+
+/// What a process has used since it started; interrupts are those of `cpu`.
+pub fn usage_of(process: u32, cpu: usize) -> Result<Usage, String> {
+    let path = format!("/proc/{process}/stat");
+    let stat = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    // The name before the last parenthesis may hold anything; after it the third field comes first.
+    let fields = stat.rsplit_once(") ").map_or(Vec::new(), |(_, rest)| rest.split(' ').collect());
+    let field = |number: usize| ticks(fields.get(number - 3).copied());
+    let cpus = fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
+    let name = format!("cpu{cpu} ");
+    let cpu: Vec<&str> = cpus
+        .lines()
+        .find(|line| line.starts_with(&name))
+        .map_or(Vec::new(), |line| line.split_ascii_whitespace().collect());
+    Ok(Usage {
+        at: Instant::now(),
+        user: field(14),
+        system: field(15),
+        interrupts: ticks(cpu.get(6).copied()) + ticks(cpu.get(7).copied()),
+    })
+}
+
+/// What memory a process holds, and held at most.
+pub fn memory_of(process: u32) -> Result<Memory, String> {
+    let path = format!("/proc/{process}/status");
+    let status = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let bytes = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let kibibytes = line.trim().strip_suffix(" kB").and_then(|number| number.trim().parse().ok());
+        kibibytes.unwrap_or(0u64) * 1024
+    };
+    Ok(Memory {
+        resident_bytes: bytes("VmRSS:") + bytes("HugetlbPages:"),
+        peak_bytes: bytes("VmHWM:") + bytes("HugetlbPages:"),
+    })
 }
 
 /// Time in the kernel's ticks; none if the field is missing.
@@ -204,7 +240,19 @@ pub struct Used {
     pub interrupts: Duration,
 }
 
+impl Used {
+    /// CPU time of the process.
+    pub fn cpu(&self) -> Duration {
+        self.user + self.system
+    }
+}
+
 impl Usage {
+    /// CPU time of the process since it started.
+    pub fn cpu(&self) -> Duration {
+        self.user + self.system
+    }
+
     pub fn since(&self, start: &Self) -> Used {
         Used {
             elapsed: self.at - start.at,

@@ -9,6 +9,8 @@ pub struct Options {
     pub rounds: usize,
     /// Multiplies the requests of each round: for a profiler that wants to look longer.
     pub scale: usize,
+    /// Objects of the index part.
+    pub objects: usize,
     /// Where nodes make their data directories.
     pub directory: PathBuf,
     /// Only name the workloads.
@@ -25,6 +27,7 @@ impl Options {
             quick: true,
             rounds: 0,
             scale: 1,
+            objects: 0,
             directory: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
             list: false,
             filters: Vec::new(),
@@ -43,6 +46,7 @@ impl Options {
                 "--list" => options.list = true,
                 "--rounds" => options.rounds = count(value()?)?,
                 "--scale" => options.scale = count(value()?)?,
+                "--objects" => options.objects = count(value()?)?,
                 "--dir" => options.directory = value()?.into(),
                 // Theirs, with a value that is not a filter.
                 "--test-threads" | "--skip" | "--format" | "--color" | "-Z" => drop(value()?),
@@ -54,7 +58,15 @@ impl Options {
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
         }
+        if options.objects == 0 {
+            options.objects = if options.quick { 2_000 } else { 10_000_000 };
+        }
         Ok(options)
+    }
+
+    /// Whether the index part is wanted: it takes long, so `cargo bench` must name it.
+    pub fn chooses_index(&self) -> bool {
+        if self.filters.is_empty() { self.quick } else { self.chooses("index") }
     }
 
     /// Whether a part of the benchmark is wanted.

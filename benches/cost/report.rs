@@ -61,7 +61,7 @@ impl Row {
 }
 
 /// The middle of numbers in ascending order.
-fn median(sorted: &[f64]) -> f64 {
+pub fn median(sorted: &[f64]) -> f64 {
     match sorted.len() {
         0 => f64::NAN,
         count if count % 2 == 1 => sorted[count / 2],

@@ -15,6 +15,10 @@ const PRESIGNED_SECONDS: u64 = 86_400;
 /// Payload of a signed chunk, as the common clients cut it.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// What stands before each name of a listing.
+pub const KEY: &str = "<Key>";
+pub const COMMON_PREFIX: &str = "<CommonPrefixes><Prefix>";
+
 /// A request, byte for byte, and what must come back.
 pub struct Request {
     pub head: Vec<u8>,
@@ -41,8 +45,11 @@ pub enum ExpectedBody {
         bytes: u64,
     },
     Exactly(Rc<[u8]>),
-    /// A listing of just these keys in this order.
-    Keys(Vec<String>),
+    /// A listing of just these names in this order, each behind `tag`.
+    Listed {
+        tag: &'static str,
+        names: Vec<String>,
+    },
 }
 
 /// Makes requests to one node.
@@ -101,7 +108,12 @@ impl Maker {
     /// A page of a listing: the keys after `after`.
     pub fn list(&self, bucket: &str, after: &str, keys: Vec<String>) -> Request {
         let query = format!("list-type=2&max-keys={}&start-after={}", keys.len(), after.replace('/', "%2F"));
-        let expected = Expected { body: ExpectedBody::Keys(keys), ..Expected::status(200) };
+        self.list_by(bucket, query, KEY, keys)
+    }
+
+    /// Any listing: its answer must have just these `names` behind `tag`.
+    pub fn list_by(&self, bucket: &str, query: String, tag: &'static str, names: Vec<String>) -> Request {
+        let expected = Expected { body: ExpectedBody::Listed { tag, names }, ..Expected::status(200) };
         self.request("GET", &format!("/{bucket}"), Some(query), Signed::Query, expected, None)
     }
 
@@ -190,7 +202,7 @@ fn finish(head: &Head, body: Rc<[u8]>, expected: Expected) -> Request {
     let mut payload_bytes = body.len() as u64;
     match &expected.body {
         ExpectedBody::Exactly(body) => payload_bytes = body.len() as u64,
-        ExpectedBody::Keys(keys) => work.extend_from_slice(keys.join("\n").as_bytes()),
+        ExpectedBody::Listed { names, .. } => work.extend_from_slice(names.join("\n").as_bytes()),
         ExpectedBody::Empty | ExpectedBody::Absent { .. } => {}
     }
     let digest = hash::sha256(&work);
