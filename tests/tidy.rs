@@ -35,6 +35,10 @@ const CRATES_FENCED: &[(&str, &[&str], &str)] = &[
     // The crate `ring` by the module that its users need: `crate::ring` is another thing.
     ("aead", &["crypt"], "ciphers, nonces and keys meet in crypt/ only"),
     ("httparse", &["http"], "bytes become request heads in http/ only"),
+    ("rustls", &["net", "control"], "above net/ nobody knows how bytes travel: ask Peer"),
+    // net/ makes one for its tests.
+    ("rcgen", &["control", "net"], "certificates are the affair of control/tls/"),
+    ("webpki", &["control"], "certificates are the affair of control/tls/"),
     ("quick_xml", &["s3"], "only s3/ knows XML"),
 ];
 

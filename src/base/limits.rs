@@ -67,6 +67,36 @@ pub const CONNECTION_TICK_MS: u64 = 1_000;
 /// A request head must be complete within this time of its first byte.
 pub const HEAD_TIMEOUT_MS: u64 = 30_000;
 
+/// A TLS handshake must be complete within this time of the connection: it takes two round trips and the work of
+/// both sides. Until then the connection counts like any other.
+pub const TLS_HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
+
+/// Bytes that a client may send before the handshake is complete. A usual ClientHello has below 2 KiB, also with
+/// post-quantum keys, and what follows is less; clients bring no certificates.
+pub const TLS_HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
+
+/// Payload that is sealed for one write to the socket: four full records. More would leave the second-level cache
+/// before it is sent; less costs more system calls.
+pub const TLS_SEALED_BYTES: usize = 64 * 1024;
+
+/// A buffer for records: those of [`TLS_SEALED_BYTES`] with what surrounds them, or as many received ones. The
+/// longest record has 18,437 bytes (RFC 5246, section 6.2.3), which must fit to be opened. A connection has one
+/// while it sends, and one while it receives a body.
+pub const TLS_RECORDS_BYTES: usize = 65 * 1024;
+
+/// Buffers for records that a core keeps for the next connections.
+pub const TLS_RECORDS_SPARE_MAX: usize = 32;
+
+/// Bytes of a file with certificates or a key. A chain has some kilobytes.
+pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Certificates of a node; each of their names is looked up in one table. Sites with more put a wildcard in theirs.
+pub const TLS_CERTIFICATES_MAX: usize = 1024;
+
+/// A certificate that ends within this time is warned of when it is loaded: those of Let's Encrypt are renewed
+/// thirty days before.
+pub const TLS_EXPIRY_WARNING_DAYS: i64 = 14;
+
 /// A connection without a request closes after this time. Clients' pools keep theirs for up to a minute;
 /// closing first makes them retry.
 pub const IDLE_TIMEOUT_MS: u64 = 75_000;

@@ -34,7 +34,7 @@ pub struct Cli {
 enum Command {
     /// Starts the node (what the bare command does)
     #[command(after_help = EXAMPLES)]
-    Serve(Serve),
+    Serve(Box<Serve>),
 
     #[command(flatten)]
     Examine(Examine),
@@ -74,7 +74,7 @@ impl Cli {
         let serve = match self.command {
             Some(Command::Examine(examine)) => return Ok(Order::Examine(Box::new(examine))),
             Some(Command::Manage(manage)) => return Ok(Order::Manage(Box::new(manage))),
-            Some(Command::Serve(serve)) => serve,
+            Some(Command::Serve(serve)) => *serve,
             None => self.serve,
         };
         let file = serve.config.or_else(|| environment("RINGCASK_CONFIG").map(PathBuf::from));

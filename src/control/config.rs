@@ -29,6 +29,14 @@ pub struct Settings {
     /// Data directories, one for each drive.
     pub data: Vec<PathBuf>,
     pub listen: SocketAddr,
+    /// Where plain HTTP is served beside TLS on `listen`.
+    pub listen_http: Option<SocketAddr>,
+    /// Files with certificates, and directories of them.
+    pub tls_certificates: Vec<PathBuf>,
+    /// The keys of those that are files, in the same order.
+    pub tls_keys: Vec<PathBuf>,
+    /// Whether `listen` serves TLS with a certificate that the node makes.
+    pub tls_self_signed: bool,
     /// Where the admin API listens; `None`: nowhere.
     pub admin_listen: Option<SocketAddr>,
     /// The master key's file, if it is not one in a data directory.
@@ -116,6 +124,28 @@ pub struct Layer {
     /// [default: 127.0.0.1:9000]
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+
+    /// File with a certificate and its chain (PEM), or a directory of NAME.crt with NAME.key: with one, --listen
+    /// serves TLS. May be repeated, for several names; SIGHUP has them read again
+    /// [env: RINGCASK_TLS_CERTIFICATE, ':' between several]
+    #[arg(long, value_name = "FILE")]
+    #[serde(deserialize_with = "one_or_many")]
+    tls_certificate: Option<Vec<PathBuf>>,
+
+    /// File with the key of a certificate, one for each --tls-certificate that is a file, in the same order
+    /// [env: RINGCASK_TLS_KEY, ':' between several]
+    #[arg(long, value_name = "FILE")]
+    #[serde(deserialize_with = "one_or_many")]
+    tls_key: Option<Vec<PathBuf>>,
+
+    /// For trying out: --listen serves TLS with a certificate that the node makes and signs itself
+    /// [env: RINGCASK_TLS_SELF_SIGNED] [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    tls_self_signed: Option<bool>,
+
+    /// Address and port for plain HTTP, beside TLS on --listen [env: RINGCASK_LISTEN_HTTP]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen_http: Option<SocketAddr>,
 
     /// Address and port of the admin API, which speaks no TLS; 'off' for none [env: RINGCASK_ADMIN_LISTEN]
     /// [default: 127.0.0.1:9001]
@@ -224,6 +254,10 @@ impl Layer {
         Self {
             data: self.data.or(weaker.data),
             listen: self.listen.or(weaker.listen),
+            tls_certificate: self.tls_certificate.or(weaker.tls_certificate),
+            tls_key: self.tls_key.or(weaker.tls_key),
+            tls_self_signed: self.tls_self_signed.or(weaker.tls_self_signed),
+            listen_http: self.listen_http.or(weaker.listen_http),
             admin_listen: self.admin_listen.or(weaker.admin_listen),
             master_key_file: self.master_key_file.or(weaker.master_key_file),
             cores: self.cores.or(weaker.cores),
@@ -315,6 +349,22 @@ impl Layer {
         let region = region(self.region.unwrap_or_else(|| "us-east-1".into()))?;
         let log_level = self.log_level.unwrap_or_else(|| "info".into());
         super::logging::check(&log_level)?;
+        let tls_certificates = self.tls_certificate.unwrap_or_default();
+        let tls_keys = self.tls_key.unwrap_or_default();
+        let tls_self_signed = self.tls_self_signed.unwrap_or(false);
+        match (tls_certificates.is_empty(), tls_self_signed) {
+            (true, _) if !tls_keys.is_empty() => {
+                return Err(
+                    "--tls-key: give the certificate that it belongs to with --tls-certificate".into()
+                );
+            }
+            (true, false) if self.listen_http.is_some() => {
+                return Err("--listen-http: without --tls-certificate, --listen serves plain HTTP; give one of the two"
+                    .into());
+            }
+            (false, true) => return Err("--tls-self-signed and --tls-certificate are given; give one".into()),
+            _ => {}
+        }
         Ok(Settings {
             data,
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
@@ -322,6 +372,10 @@ impl Layer {
                 Some(AdminListen(address)) => address,
                 None => Some(SocketAddr::from(([127, 0, 0, 1], 9001))),
             },
+            listen_http: self.listen_http,
+            tls_certificates,
+            tls_keys,
+            tls_self_signed,
             master_key_file: self.master_key_file,
             cores,
             domains: domains.iter().map(|name| domain(name)).collect::<Result<_, _>>()?,
@@ -358,12 +412,12 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
         toml::Value::Array(parts.map(|part| toml::Value::String(part.trim().to_owned())).collect())
     };
     match key {
-        "data" => list(':'),
+        "data" | "tls-certificate" | "tls-key" => list(':'),
         "domain" => list(','),
         "cores" | "drain-seconds" | "lifecycle-day-seconds" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer)
         }
-        "accept-damage" => {
+        "accept-damage" | "tls-self-signed" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Boolean)
         }
         _ => toml::Value::String(text.trim().to_owned()),
@@ -445,7 +499,9 @@ mod tests {
                     master-key-file = '/k'\ncores = 2\ndomain = 'S3.example.com'\n\
                     region = 'eu'\narena = '128MiB'\ncache = 1048576\ndrain-seconds = 5\n\
                     log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10\n\
-                    scrub-bytes-per-second = '1MiB'\naccept-damage = true";
+                    scrub-bytes-per-second = '1MiB'\naccept-damage = true\n\
+                    tls-certificate = ['/c', '/d']\ntls-key = '/k'\ntls-self-signed = false\n\
+                    listen-http = '0.0.0.0:81'";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(settings.domains, ["s3.example.com"]);
@@ -457,6 +513,9 @@ mod tests {
             (NewBuckets::Acl, Duration::from_secs(10))
         );
         assert_eq!((settings.scrub_bytes_per_second, settings.accept_damage), (1 << 20, true));
+        assert_eq!(settings.tls_certificates, [PathBuf::from("/c"), PathBuf::from("/d")]);
+        assert_eq!((settings.tls_keys, settings.tls_self_signed), (vec![PathBuf::from("/k")], false));
+        assert_eq!(settings.listen_http.unwrap().port(), 81);
         assert_eq!(Layer::keys().count(), text.lines().count(), "a setting is missing from this test");
     }
 
@@ -465,6 +524,10 @@ mod tests {
         let variables = [
             ("RINGCASK_DATA", "/a:/b,c"),
             ("RINGCASK_LISTEN", "0.0.0.0:80"),
+            ("RINGCASK_TLS_CERTIFICATE", "/c:/d"),
+            ("RINGCASK_TLS_KEY", "/k"),
+            ("RINGCASK_TLS_SELF_SIGNED", "false"),
+            ("RINGCASK_LISTEN_HTTP", "0.0.0.0:82"),
             ("RINGCASK_ADMIN_LISTEN", "127.0.0.1:81"),
             ("RINGCASK_MASTER_KEY_FILE", "/k"),
             ("RINGCASK_CORES", "2"),
@@ -536,6 +599,9 @@ mod tests {
             "region = ''",
             "log-level = 'ringcask=loud'",
             "lifecycle-day-seconds = 0",
+            "tls-key = '/k'",
+            "listen-http = '127.0.0.1:81'",
+            "tls-certificate = '/c'\ntls-self-signed = true",
             "lifecycle-day-seconds = 86401",
         ];
         for text in bad {

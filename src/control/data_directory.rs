@@ -9,13 +9,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::{credentials, master_key};
+use super::{credentials, master_key, tls};
 
 /// Name of the file whose lock says that a node uses the directory; it holds that node's process id.
 pub const LOCK_NAME: &str = "ringcask.lock";
 
 /// Names in a data directory that are neither the engine's nor somebody else's.
-pub const KNOWN_NAMES: [&str; 6] = [
+pub const KNOWN_NAMES: [&str; 10] = [
+    tls::SELF_SIGNED_FILE_NAMES[0],
+    tls::SELF_SIGNED_FILE_NAMES[1],
+    tls::SELF_SIGNED_FILE_NAMES[2],
+    tls::SELF_SIGNED_FILE_NAMES[3],
     LOCK_NAME,
     credentials::FILE_NAME,
     credentials::FILE_NAME_NEW,

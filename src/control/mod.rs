@@ -14,6 +14,7 @@ pub mod logging;
 pub mod master_key;
 pub mod metrics;
 pub mod private_file;
+pub mod tls;
 pub mod webhook;
 
 pub use config::Settings;

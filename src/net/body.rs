@@ -1,7 +1,5 @@
 //! Request bodies: decoded of their transfer framing, received straight into the reader's buffers.
 
-use monoio::buf::IoBufMut;
-
 use super::connections::{Wait, WireError};
 use super::wire::Wire;
 use crate::http::BodyFraming;
@@ -62,7 +60,7 @@ impl Body {
         };
         self.expects_continue = expects_continue;
         self.failure = None;
-        self.wire.member.grant(|allowances| allowances.body);
+        self.wire.member().grant(|allowances| allowances.body);
     }
 
     /// Bytes declared by `Content-Length`; `None` for chunked transfer coding. 0 if there is no body.
@@ -116,19 +114,18 @@ impl Body {
             return (Ok(ahead), buffer);
         }
         if std::mem::take(&mut self.expects_continue) {
-            let (sent, _) = self.wire.send(CONTINUE).await;
+            let (sent, _) = self.wire.send(CONTINUE, 0).await;
             if let Err(error) = sent {
                 return (Err(body_error(error)), buffer);
             }
         }
-        let start = buffer.len();
-        let (result, slice) = self.wire.receive(Wait::Peer, buffer.slice_mut(start..start + count)).await;
+        let (result, buffer) = self.wire.receive(Wait::Peer, buffer, count).await;
         let result = match result {
             Ok(0) => Err(BodyError::Incomplete),
             Ok(count) => Ok(count),
             Err(error) => Err(body_error(error)),
         };
-        (result, slice.into_inner())
+        (result, buffer)
     }
 
     /// Takes the framing out of the `count` raw bytes at `start`; returns how much payload there is.
@@ -159,7 +156,7 @@ impl Body {
             Rest::Length { remaining: 0, .. } => Remainder::None,
             _ if waits => Remainder::Unknown,
             Rest::Length { remaining, .. } => {
-                let within = *remaining <= self.wire.member.connections.limits().drain_bytes_max;
+                let within = *remaining <= self.wire.member().connections.limits().drain_bytes_max;
                 if within { Remainder::Bytes(*remaining) } else { Remainder::Unknown }
             }
             Rest::Chunked(decoder) => match decoder.decode(self.wire.unread_mut()) {

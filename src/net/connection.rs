@@ -2,27 +2,40 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use monoio::net::TcpStream;
 use monoio::time::Instant;
+use rustls::ServerConfig;
 
 use super::body::{Body, Remainder};
 use super::connections::{Connections, Wait, WireError};
 use super::send::{self, Context};
-use super::wire::{Transport, Wire};
-use super::{Refusal, Service};
+use super::tls::HandshakeError;
+use super::wire::Wire;
+use super::{Peer, Refusal, Service};
 use crate::http::response::Persistence;
 use crate::http::{Framing, Head, HeadError, HeadParser};
 
-/// Serves a connection to its end: answers its requests, one after the other, with `service`.
+/// Serves a connection to its end: answers its requests, one after the other, with `service`. With `tls` it
+/// begins with a handshake.
 pub async fn serve_connection<S: Service>(
     stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
     service: Rc<S>,
     connections: Connections,
 ) {
-    let mut connection = Connection::new(stream, peer, service, connections);
-    while connection.serve_request().await == Outcome::Next {}
+    let Some(mut connection) = Connection::open(stream, peer, tls, service, connections).await else {
+        return;
+    };
+    loop {
+        match connection.serve_request().await {
+            Outcome::Next => {}
+            Outcome::Done => return connection.body.wire.end_tls().await,
+            Outcome::Cut => return,
+        }
+    }
 }
 
 /// Tells a client that there are too many connections, without waiting for a request, and ends the
@@ -30,16 +43,19 @@ pub async fn serve_connection<S: Service>(
 pub async fn refuse_connection<S: Service>(
     stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
     service: Rc<S>,
     connections: Connections,
 ) {
     connections.meters().refused.increment();
-    Connection::new(stream, peer, service, connections).refuse(Refusal::TooManyConnections).await;
+    if let Some(mut connection) = Connection::open(stream, peer, tls, service, connections).await {
+        connection.refuse(Refusal::TooManyConnections).await;
+    }
 }
 
 struct Connection<S> {
     service: Rc<S>,
-    peer: SocketAddr,
+    peer: Peer,
     body: Body,
     parser: HeadParser,
 }
@@ -49,6 +65,8 @@ struct Connection<S> {
 enum Outcome {
     Next,
     Done,
+    /// The last answer broke off: nothing may look as if it had ended.
+    Cut,
 }
 
 /// Why there is no next request.
@@ -59,11 +77,32 @@ enum NoRequest {
 }
 
 impl<S: Service> Connection<S> {
-    fn new(stream: TcpStream, peer: SocketAddr, service: Rc<S>, connections: Connections) -> Self {
+    /// A connection whose requests can be read; `None` if it came to none.
+    async fn open(
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<Arc<ServerConfig>>,
+        service: Rc<S>,
+        connections: Connections,
+    ) -> Option<Self> {
         // It fails only if the peer is gone, which the first receive will tell.
         let _ = stream.set_nodelay(true);
-        let body = Body::new(Wire::new(Transport::Tcp(stream), connections.join()));
-        Self { service, peer, body, parser: HeadParser::default() }
+        let body = Body::new(Wire::new(stream, connections.join()));
+        let peer = Peer { address: peer, tls: None };
+        let mut this = Self { service, peer, body, parser: HeadParser::default() };
+        let Some(config) = tls else { return Some(this) };
+        match this.body.wire.begin_tls(config).await {
+            Ok(()) => {
+                this.peer.tls = this.body.wire.tls_version();
+                Some(this)
+            }
+            Err(HandshakeError::Plain) => {
+                let why = "This port speaks HTTPS, and the request came in plain HTTP.";
+                this.refuse(Refusal::BadRequest { why }).await;
+                None
+            }
+            Err(HandshakeError::Failed) => None,
+        }
     }
 
     async fn serve_request(&mut self) -> Outcome {
@@ -83,7 +122,7 @@ impl<S: Service> Connection<S> {
         let response = Box::pin(self.service.call(head, &mut self.body, self.peer)).await;
 
         let remainder = self.body.remainder();
-        let draining = self.body.wire.member.connections.is_draining();
+        let draining = self.body.wire.member().connections.is_draining();
         let close_first = response.close || draining || remainder == Remainder::Unknown;
         let persistence = match (framing.keep_alive && !close_first, modern) {
             (false, _) => Persistence::Close,
@@ -92,7 +131,7 @@ impl<S: Service> Connection<S> {
         };
         let context = Context { head_only, persistence, now: self.service.now() };
         if send::respond(&mut self.body.wire, response, context).await.is_err() {
-            return Outcome::Done;
+            return Outcome::Cut;
         }
         self.settle(persistence, close_first, remainder).await
     }
@@ -108,7 +147,7 @@ impl<S: Service> Connection<S> {
                 Outcome::Done
             }
             (_, Remainder::Bytes(count)) => {
-                wire.member.grant(|allowances| allowances.body);
+                wire.member().grant(|allowances| allowances.body);
                 if wire.discard(count).await.is_ok() { Outcome::Next } else { Outcome::Done }
             }
             (_, Remainder::None | Remainder::Unknown) => Outcome::Next,
@@ -119,13 +158,13 @@ impl<S: Service> Connection<S> {
     async fn read_head(&mut self) -> Result<(Head, Framing), NoRequest> {
         let wire = &mut self.body.wire;
         let mut begun = !wire.unread().is_empty();
-        wire.member.grant(|allowances| if begun { allowances.head } else { allowances.idle });
+        wire.member().grant(|allowances| if begun { allowances.head } else { allowances.idle });
         loop {
             let parse_began = Instant::now();
             if begun && let Some((head, consumed)) = self.parser.parse(wire.unread()).map_err(refused)? {
                 wire.skip(consumed);
                 let framing = Framing::of(&head).map_err(refused)?;
-                wire.member.connections.meters().parsing.observe_duration(parse_began.elapsed());
+                wire.member().connections.meters().parsing.observe_duration(parse_began.elapsed());
                 return Ok((head, framing));
             }
             let wait = if begun { Wait::Peer } else { Wait::Request };
@@ -133,7 +172,7 @@ impl<S: Service> Connection<S> {
                 Ok(0) => return Err(NoRequest::Ended),
                 Ok(_) if !begun => {
                     begun = true;
-                    wire.member.grant(|allowances| allowances.head);
+                    wire.member().grant(|allowances| allowances.head);
                 }
                 Ok(_) => {}
                 Err(WireError::TimedOut) if begun => return Err(NoRequest::Refused(Refusal::TimedOut)),

@@ -17,7 +17,9 @@ use monoio::io::{CancelHandle, Canceller};
 
 use super::meters::Meters;
 use super::{ConnectionCounts, Limits};
-use crate::base::limits::{CUT_TIMEOUT_MS, RESPONSE_BUFFERS_SPARE_MAX};
+use crate::base::limits::{
+    CUT_TIMEOUT_MS, RESPONSE_BUFFERS_SPARE_MAX, TLS_RECORDS_BYTES, TLS_RECORDS_SPARE_MAX,
+};
 use crate::base::local::Signal;
 use crate::http::date::{self, IMF_FIXDATE_BYTES};
 use crate::io::{Pool, TimestampMs};
@@ -43,6 +45,7 @@ struct Inner {
     /// The second since the epoch that `Date` was last written for, and what was written.
     date: Cell<(u64, [u8; IMF_FIXDATE_BYTES])>,
     spare_buffers: RefCell<Vec<Vec<u8>>>,
+    spare_records: RefCell<Vec<Box<[u8]>>>,
 }
 
 impl Connections {
@@ -68,6 +71,7 @@ impl Connections {
             departure: Signal::default(),
             date: Cell::new((0, date::imf_fixdate(0))),
             spare_buffers: RefCell::default(),
+            spare_records: RefCell::default(),
         };
         Self { inner: Rc::new(inner) }
     }
@@ -152,6 +156,24 @@ impl Connections {
         }
     }
 
+    /// A buffer for [`TLS_RECORDS_BYTES`] of records.
+    pub(super) fn take_records(&self) -> Box<[u8]> {
+        let spare = self.inner.spare_records.borrow_mut().pop();
+        spare.unwrap_or_else(|| vec![0; TLS_RECORDS_BYTES].into_boxed_slice())
+    }
+
+    /// The same for `bytes`: smaller ones are not kept.
+    pub(super) fn take_records_of(&self, bytes: usize) -> Box<[u8]> {
+        if bytes == TLS_RECORDS_BYTES { self.take_records() } else { vec![0; bytes].into_boxed_slice() }
+    }
+
+    pub(super) fn give_records(&self, buffer: Box<[u8]>) {
+        let mut spare = self.inner.spare_records.borrow_mut();
+        if buffer.len() == TLS_RECORDS_BYTES && spare.len() < TLS_RECORDS_SPARE_MAX {
+            spare.push(buffer);
+        }
+    }
+
     /// Takes patience from waiting connections until there are none.
     async fn tick(self) {
         loop {
@@ -219,6 +241,7 @@ pub(super) struct Allowance {
 
 /// The limits in ticks, one for each thing that a peer is waited for.
 pub(super) struct Allowances {
+    pub(super) handshake: Allowance,
     pub(super) head: Allowance,
     pub(super) idle: Allowance,
     pub(super) body: Allowance,
@@ -236,6 +259,7 @@ impl Allowances {
         let renewed =
             |timeout| Allowance { ticks: ticks(timeout), progress_bytes: limits.progress_bytes_min };
         Self {
+            handshake: once(limits.handshake_timeout),
             head: once(limits.head_timeout),
             idle: once(limits.idle_timeout),
             body: renewed(limits.body_timeout),

@@ -9,6 +9,7 @@ use crate::base::limits;
 pub struct Limits {
     /// Precision of the timeouts.
     pub tick: Duration,
+    pub handshake_timeout: Duration,
     pub head_timeout: Duration,
     pub idle_timeout: Duration,
     pub body_timeout: Duration,
@@ -29,6 +30,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             tick: Duration::from_millis(limits::CONNECTION_TICK_MS),
+            handshake_timeout: Duration::from_millis(limits::TLS_HANDSHAKE_TIMEOUT_MS),
             head_timeout: Duration::from_millis(limits::HEAD_TIMEOUT_MS),
             idle_timeout: Duration::from_millis(limits::IDLE_TIMEOUT_MS),
             body_timeout: Duration::from_millis(limits::BODY_TIMEOUT_MS),

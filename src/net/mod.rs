@@ -10,8 +10,10 @@ mod connections;
 mod limits;
 mod meters;
 mod send;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod wire;
 
 use std::future::Future;
@@ -30,13 +32,39 @@ pub use meters::ConnectionCounts;
 pub trait Service: 'static {
     /// Answers one request. It may read the body or not; what it leaves unread is drained within a bound or
     /// the connection closes. A chunked body counts as read only after [`Body::read`] returned 0.
-    fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> impl Future<Output = Response>;
+    fn call(&self, head: Head, body: &mut Body, peer: Peer) -> impl Future<Output = Response>;
 
     /// Words the answer to what never became a request. The connection closes after it.
     fn refuse(&self, refusal: Refusal) -> Response;
 
     /// Wall clock, for `Date`.
     fn now(&self) -> TimestampMs;
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Of the socket: behind a proxy, the proxy's.
+    pub address: SocketAddr,
+    /// What protects the connection; `None` if nothing does.
+    pub tls: Option<TlsVersion>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    V1_2,
+    V1_3,
+}
+
+impl TlsVersion {
+    /// As policies compare it.
+    pub fn number(self) -> &'static str {
+        match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        }
+    }
 }
 
 /// Why a connection is answered without a request.

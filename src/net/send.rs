@@ -1,7 +1,5 @@
 //! Writing responses: head and first payload in one write, long payload straight from its buffers.
 
-use monoio::buf::IoBuf;
-
 use super::connections::WireError;
 use super::wire::Wire;
 use crate::base::limits::RESPONSE_COPY_BYTES_MAX;
@@ -30,8 +28,8 @@ pub(super) struct Context {
 
 /// Sends a response.
 pub(super) async fn respond(wire: &mut Wire, response: Response, context: Context) -> Result<(), Cut> {
-    let connections = wire.member.connections.clone();
-    wire.member.grant(|allowances| allowances.send);
+    let connections = wire.member().connections.clone();
+    wire.member().grant(|allowances| allowances.send);
     let mut out = connections.take_buffer();
     response.write_head(&mut out, &connections.date(context.now), context.persistence);
     let bodiless = context.head_only || !response.may_have_body();
@@ -86,15 +84,15 @@ async fn send_parts(wire: &mut Wire, out: Option<Vec<u8>>, part: Option<Part>) -
         send_buffer(wire, out).await?;
     }
     if let Some(Part { chunk, start }) = part {
-        wire.send(chunk.slice(start..)).await.0?;
+        wire.send(chunk, start).await.0?;
     }
     Ok(())
 }
 
 /// Sends a buffer of [`super::Connections::take_buffer`] and gives it back.
 async fn send_buffer(wire: &mut Wire, out: Vec<u8>) -> Result<(), Cut> {
-    let (sent, out) = wire.send(out).await;
-    wire.member.connections.give_buffer(out);
+    let (sent, out) = wire.send(out, 0).await;
+    wire.member().connections.give_buffer(out);
     Ok(sent?)
 }
 

@@ -1,53 +1,72 @@
 //! A connection's socket with its read-ahead: bytes that were received but belong to what is read later.
 
-use std::io;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use monoio::buf::{IoBuf, IoBufMut};
-use monoio::io::{AsyncWriteRent, CancelHandle, CancelableAsyncReadRent, CancelableAsyncWriteRent};
 use monoio::net::TcpStream;
+use rustls::ServerConfig;
 
+use super::TlsVersion;
 use super::connections::{Membership, Wait, WireError};
+use super::socket::Socket;
+use super::tls::{HandshakeError, Session};
 use crate::base::limits::{HEAD_BYTES_MAX, RECEIVE_BUFFER_BYTES, RESTING_BUFFER_BYTES};
 use crate::io::Buffer;
 
-/// What carries the bytes of a connection; another variant carries them encrypted.
-pub(super) enum Transport {
-    Tcp(TcpStream),
+/// What is received into: memory that the kernel fills in place, or that opened payload is copied to.
+pub(super) trait Room: IoBuf + IoBufMut + Deref<Target = [u8]> {
+    /// Puts `bytes` behind what is there; the caller knows that they fit.
+    fn append(&mut self, bytes: &[u8]);
 }
 
-impl Transport {
-    async fn read<B: IoBufMut>(&mut self, buffer: B, handle: CancelHandle) -> (io::Result<usize>, B) {
-        match self {
-            Self::Tcp(stream) => stream.cancelable_read(buffer, handle).await,
-        }
-    }
-
-    async fn write<B: IoBuf>(&mut self, buffer: B, handle: CancelHandle) -> (io::Result<usize>, B) {
-        match self {
-            Self::Tcp(stream) => stream.cancelable_write(buffer, handle).await,
-        }
-    }
-
-    /// Tells the peer that nothing more will be sent.
-    async fn end_writing(&mut self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.shutdown().await,
-        }
+impl Room for Vec<u8> {
+    fn append(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
 }
 
-/// The socket, its patience, and the read-ahead.
+impl Room for Buffer {
+    fn append(&mut self, bytes: &[u8]) {
+        Buffer::append(self, bytes);
+    }
+}
+
+/// The socket, what opens and seals its bytes if it carries TLS, and the read-ahead.
 pub(super) struct Wire {
-    transport: Transport,
-    pub(super) member: Membership,
+    socket: Socket,
+    tls: Option<Box<Session>>,
     received: Vec<u8>,
     /// Where in `received` the unread bytes begin.
     start: usize,
 }
 
 impl Wire {
-    pub(super) fn new(transport: Transport, member: Membership) -> Self {
-        Self { transport, member, received: Vec::with_capacity(RECEIVE_BUFFER_BYTES), start: 0 }
+    pub(super) fn new(stream: TcpStream, member: Membership) -> Self {
+        let socket = Socket::new(stream, member);
+        Self { socket, tls: None, received: Vec::with_capacity(RECEIVE_BUFFER_BYTES), start: 0 }
+    }
+
+    /// Has everything that follows travel in TLS, once the peer agreed to how.
+    pub(super) async fn begin_tls(&mut self, config: Arc<ServerConfig>) -> Result<(), HandshakeError> {
+        let mut session = Session::new(config).map_err(|error| {
+            tracing::error!("the TLS configuration cannot be used: {error}");
+            HandshakeError::Failed
+        })?;
+        self.member().grant(|allowances| allowances.handshake);
+        session.shake_hands(&mut self.socket).await?;
+        self.tls = Some(Box::new(session));
+        Ok(())
+    }
+
+    /// The version of TLS that protects the connection, if one does.
+    pub(super) fn tls_version(&self) -> Option<TlsVersion> {
+        self.tls.as_ref().map(|session| session.version())
+    }
+
+    /// The connection's place among the others.
+    pub(super) fn member(&self) -> &Membership {
+        &self.socket.member
     }
 
     /// Received bytes that nobody has read.
@@ -96,10 +115,10 @@ impl Wire {
             if length == self.received.capacity() {
                 self.received.reserve_exact(length.clamp(RECEIVE_BUFFER_BYTES, HEAD_BYTES_MAX));
             }
-            let capacity = self.received.capacity();
+            let room = self.received.capacity() - length;
             let received = std::mem::take(&mut self.received);
-            let (result, received) = self.receive(wait, received.slice_mut(length..capacity)).await;
-            self.received = received.into_inner();
+            let (result, received) = self.receive(wait, received, room).await;
+            self.received = received;
             if result != Err(WireError::Resting) {
                 return result;
             }
@@ -107,51 +126,31 @@ impl Wire {
         }
     }
 
-    /// Receives what fits `buffer` and is there; 0 at the end. Read-ahead must have been read.
-    pub(super) async fn receive<B: IoBufMut>(
+    /// Appends up to `count` bytes that are there to `buffer`, which has room for them; 0 at the end. Read-ahead
+    /// must have been read.
+    pub(super) async fn receive<B: Room>(
         &mut self,
         wait: Wait,
-        mut buffer: B,
+        buffer: B,
+        count: usize,
     ) -> (Result<usize, WireError>, B) {
-        loop {
-            let handle = match self.member.begin(wait) {
-                Ok(handle) => handle,
-                Err(error) => return (Err(error), buffer),
-            };
-            let (result, returned) = self.transport.read(buffer, handle).await;
-            if !is_interrupted(&result) {
-                let received = *result.as_ref().unwrap_or(&0);
-                self.member.connections.meters().bytes_received.add(received as u64);
-                return (self.member.end(result), returned);
-            }
-            buffer = returned;
+        if let Some(session) = &mut self.tls {
+            return session.receive(&mut self.socket, wait, buffer, count).await;
         }
+        let start = buffer.len();
+        let (result, slice) = self.socket.receive(wait, buffer.slice_mut(start..start + count)).await;
+        (result, slice.into_inner())
     }
 
-    /// Sends all of `buffer`.
-    pub(super) async fn send<B: IoBuf>(&mut self, mut buffer: B) -> (Result<(), WireError>, B) {
-        let length = buffer.bytes_init();
-        let mut sent = 0;
-        while sent < length {
-            let handle = match self.member.begin(Wait::Peer) {
-                Ok(handle) => handle,
-                Err(error) => return (Err(error), buffer),
-            };
-            let (result, slice) = self.transport.write(buffer.slice(sent..length), handle).await;
-            buffer = slice.into_inner();
-            if is_interrupted(&result) {
-                continue;
-            }
-            match self.member.end(result) {
-                Ok(0) => return (Err(WireError::Closed), buffer),
-                Ok(count) => {
-                    self.member.connections.meters().bytes_sent.add(count as u64);
-                    sent += count;
-                }
-                Err(error) => return (Err(error), buffer),
-            }
+    /// Sends all of `buffer` from `start` on.
+    pub(super) async fn send<B>(&mut self, buffer: B, start: usize) -> (Result<(), WireError>, B)
+    where
+        B: IoBuf + Deref<Target = [u8]>,
+    {
+        match &mut self.tls {
+            Some(session) => (session.send(&mut self.socket, &buffer[start..]).await, buffer),
+            None => self.socket.send(buffer, start).await,
         }
-        (Ok(()), buffer)
     }
 
     /// Receives and drops `count` bytes.
@@ -173,9 +172,10 @@ impl Wire {
     /// drops what the peer still sends until it ends too, within the limits. Closing with unread bytes would
     /// reset the connection, and the peer's system would throw away what it had received.
     pub(super) async fn linger(&mut self) {
-        let bytes_max = self.member.connections.limits().linger_bytes_max;
-        self.member.grant(|allowances| allowances.linger);
-        if self.transport.end_writing().await.is_err() {
+        let bytes_max = self.member().connections.limits().linger_bytes_max;
+        self.member().grant(|allowances| allowances.linger);
+        self.end_tls().await;
+        if self.socket.end_writing().await.is_err() {
             return;
         }
         self.received = Vec::with_capacity(HEAD_BYTES_MAX);
@@ -190,8 +190,12 @@ impl Wire {
             self.start = self.received.len();
         }
     }
-}
 
-fn is_interrupted(result: &io::Result<usize>) -> bool {
-    result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted)
+    /// Says in TLS that nothing more comes, so that the peer can tell the end from one that somebody between
+    /// made. What it still sends is dropped unopened.
+    pub(super) async fn end_tls(&mut self) {
+        if let Some(mut session) = self.tls.take() {
+            session.end(&mut self.socket).await;
+        }
+    }
 }

@@ -25,6 +25,7 @@ use crate::control::delivery::{Mailbox, Webhooks};
 use crate::control::health::Health;
 use crate::control::identities::LiveIdentities;
 use crate::control::metrics::{CoreCounts, Metrics};
+use crate::control::tls::Tls;
 use crate::crypt::MasterKey;
 use crate::engine::{self, BucketId, Engine, EngineError, Message, Reply};
 use crate::io::Host;
@@ -51,6 +52,10 @@ pub struct CoreStart {
     pub shared: Arc<engine::Shared>,
     pub ports: Ports<Question, Answer, Connection>,
     pub listener: TcpListener,
+    /// Where plain HTTP is served beside TLS.
+    pub plain: Option<TcpListener>,
+    /// What connections of `listener` begin with; `None`: nothing, they are plain.
+    pub tls: Option<Arc<Tls>>,
     pub loads: Arc<Loads>,
     pub life: Arc<Life>,
 }
@@ -59,6 +64,7 @@ pub struct CoreStart {
 pub struct Connection {
     stream: TcpStream,
     peer: SocketAddr,
+    is_tls: bool,
     place: Place,
     /// When it was accepted.
     accepted: Duration,
@@ -129,6 +135,7 @@ struct Core {
     /// Places for connections that are told that there are too many.
     refusal_places: Semaphore,
     connections: Connections,
+    tls: Option<Arc<Tls>>,
     /// Raised when the phase may have changed.
     changed: Signal,
 }
@@ -152,6 +159,11 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
         Some(admin) => Some(monoio::net::TcpListener::from_std(admin.try_clone()?)?),
         None => None,
     };
+    let plain = match &start.plain {
+        Some(plain) => Some(monoio::net::TcpListener::from_std(plain.try_clone()?)?),
+        None => None,
+    };
+    let is_tls = start.tls.is_some();
     let core = Core::connect(host, start);
     let mut done = |result: Result<(), String>| reporter.report(number, result);
 
@@ -161,11 +173,15 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
         let core = core.clone();
         core.host.clone().spawn(async move { core.accept_admin(&admin).await });
     }
+    if let Some(plain) = plain {
+        let core = core.clone();
+        core.host.clone().spawn(async move { core.accept(&plain, false).await });
+    }
     core.spawn_lifecycle();
     let counts = core.counts.clone();
     core.host.spawn(async move { counts.watch_loop().await });
     let delivery = core.spawn_delivery();
-    core.accept(&listener).await;
+    core.accept(&listener, is_tls).await;
     let left = core.connections.drain(drain_max).await;
     if left > 0 {
         tracing::warn!("core {number}: {left} requests did not end in time");
@@ -191,7 +207,7 @@ impl Core {
     /// Joins the layers on this core and begins to answer the others.
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
         let CoreStart { core, settings, credentials, master_key, webhooks, .. } = start;
-        let CoreStart { descriptors, shared, ports, loads, life, .. } = start;
+        let CoreStart { descriptors, shared, ports, loads, life, tls, .. } = start;
         let exchange = Exchange::new(ports, Answer::stopping);
         let options = engine::Options {
             cache_bytes: settings.cache_bytes,
@@ -257,6 +273,7 @@ impl Core {
             admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
             connections,
             refusal_places: Semaphore::new(descriptors.refusals),
+            tls,
             changed: Signal::default(),
             host,
             engine,
@@ -356,8 +373,8 @@ impl Core {
     }
 
     /// Accepts connections until the listening socket is shut, which is how draining begins.
-    async fn accept(self: &Rc<Self>, listener: &monoio::net::TcpListener) {
-        self.accept_on(listener, |stream, peer| self.place(stream, peer)).await;
+    async fn accept(self: &Rc<Self>, listener: &monoio::net::TcpListener, is_tls: bool) {
+        self.accept_on(listener, |stream, peer| self.place(stream, peer, is_tls)).await;
     }
 
     /// The same for the admin API, whose connections stay on this core.
@@ -367,8 +384,8 @@ impl Core {
             self.host.spawn(async move {
                 let (service, connections) = (core.admin.clone(), core.connections.clone());
                 match core.admin_places.try_acquire(1) {
-                    Some(_place) => net::serve_connection(stream, peer, service, connections).await,
-                    None => net::refuse_connection(stream, peer, service, connections).await,
+                    Some(_place) => net::serve_connection(stream, peer, None, service, connections).await,
+                    None => net::refuse_connection(stream, peer, None, service, connections).await,
                 }
             });
         })
@@ -401,14 +418,14 @@ impl Core {
     }
 
     /// Has the least loaded core serve a new connection. When all are full, this core refuses it.
-    fn place(self: &Rc<Self>, stream: monoio::net::TcpStream, peer: SocketAddr) {
+    fn place(self: &Rc<Self>, stream: monoio::net::TcpStream, peer: SocketAddr, is_tls: bool) {
         let place = self.loads.place(self.core);
         let accepted = self.host.monotonic();
         if place.core() == self.core {
-            return self.serve(stream, peer, place, accepted);
+            return self.serve(stream, peer, is_tls, place, accepted);
         }
         let to = place.core();
-        let connection = Connection { stream: into_std(stream), peer, place, accepted };
+        let connection = Connection { stream: into_std(stream), peer, is_tls, place, accepted };
         if let Err(mut connection) = self.exchange.hand_over(to, connection) {
             // Its queue is full: it is busy enough.
             connection.place = connection.place.moved_to(self.core);
@@ -417,9 +434,10 @@ impl Core {
     }
 
     /// Serves a connection that came from another core, or nearly went there.
-    fn take_over(self: &Rc<Self>, Connection { stream, peer, place, accepted }: Connection) {
+    fn take_over(self: &Rc<Self>, connection: Connection) {
+        let Connection { stream, peer, is_tls, place, accepted } = connection;
         match monoio::net::TcpStream::from_std(stream) {
-            Ok(stream) => self.serve(stream, peer, place, accepted),
+            Ok(stream) => self.serve(stream, peer, is_tls, place, accepted),
             Err(error) => tracing::warn!("a connection of {peer} was lost: {error}"),
         }
     }
@@ -429,6 +447,7 @@ impl Core {
         self: &Rc<Self>,
         stream: monoio::net::TcpStream,
         peer: SocketAddr,
+        is_tls: bool,
         place: Place,
         accepted: Duration,
     ) {
@@ -437,10 +456,11 @@ impl Core {
             let waited = core.host.monotonic().saturating_sub(accepted);
             core.counts.accepting.observe_duration(waited);
             let (service, connections) = (core.service.clone(), core.connections.clone());
+            let tls = core.tls.as_ref().filter(|_| is_tls).map(|tls| tls.config());
             if !place.is_beyond_limit() {
-                net::serve_connection(stream, peer, service, connections).await;
+                net::serve_connection(stream, peer, tls, service, connections).await;
             } else if let Some(_place) = core.refusal_places.try_acquire(1) {
-                net::refuse_connection(stream, peer, service, connections).await;
+                net::refuse_connection(stream, peer, tls, service, connections).await;
             }
             drop(place);
         });

@@ -2,16 +2,20 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// What the main thread waits for.
 #[derive(Debug)]
 pub enum Event {
     /// SIGTERM or SIGINT came.
     Signal,
+    /// SIGHUP came: files may have changed.
+    Reload,
     /// A core has done what the phase asks, or cannot go on.
     Core(usize, Result<(), String>),
 }
@@ -30,6 +34,10 @@ const BYTE_OF_REPORT: u8 = b'R';
 /// handler can do little more than write a byte.
 pub struct Events {
     stream: UnixStream,
+    /// Set before a signal's byte is written, which does not say which signal came. One byte may stand for two
+    /// signals, and another then for none.
+    ends: Arc<AtomicBool>,
+    reloads: Arc<AtomicBool>,
     signalled: Option<Instant>,
     reports: Receiver<(usize, Result<(), String>)>,
     reporter: Reporter,
@@ -42,14 +50,18 @@ pub struct Reporter {
 }
 
 impl Events {
-    /// From here on SIGTERM and SIGINT don't end the process but become events.
+    /// From here on SIGTERM, SIGINT and SIGHUP don't end the process but become events.
     pub fn new() -> io::Result<Self> {
         let (stream, writer) = UnixStream::pair()?;
-        for signal in [SIGTERM, SIGINT] {
+        let (ends, reloads) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        for (signal, flag) in [(SIGTERM, &ends), (SIGINT, &ends), (SIGHUP, &reloads)] {
+            // What is registered first happens first.
+            signal_hook::flag::register(signal, flag.clone())?;
             signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
         }
         let (sender, reports) = mpsc::channel();
-        Ok(Self { stream, signalled: None, reports, reporter: Reporter { stream: writer, reports: sender } })
+        let reporter = Reporter { stream: writer, reports: sender };
+        Ok(Self { stream, ends, reloads, signalled: None, reports, reporter })
     }
 
     pub fn reporter(&self) -> io::Result<Reporter> {
@@ -63,6 +75,12 @@ impl Events {
             self.stream.read_exact(&mut byte)?;
             if byte[0] != BYTE_OF_SIGNAL {
                 break;
+            }
+            if !self.ends.swap(false, Ordering::SeqCst) {
+                if self.reloads.swap(false, Ordering::SeqCst) {
+                    return Ok(Event::Reload);
+                }
+                continue;
             }
             #[expect(clippy::disallowed_methods, reason = "the main thread is outside of any simulation")]
             let now = Instant::now();
@@ -98,9 +116,12 @@ mod tests {
         let mut events = Events::new().unwrap();
         let mut reporter = events.reporter().unwrap();
         reporter.report(3, Ok(()));
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        assert!(matches!(events.wait().unwrap(), Event::Core(3, Ok(()))));
+        assert!(matches!(events.wait().unwrap(), Event::Reload));
         signal_hook::low_level::raise(SIGTERM).unwrap();
         reporter.report(4, Err("broken".into()));
-        assert!(matches!(events.wait().unwrap(), Event::Core(3, Ok(()))));
         assert!(matches!(events.wait().unwrap(), Event::Signal));
         assert!(matches!(events.wait().unwrap(), Event::Core(4, Err(why)) if why == "broken"));
     }

@@ -39,13 +39,14 @@ pub fn shut(listener: &TcpListener) -> io::Result<()> {
 }
 
 /// The address a client on this machine uses.
-pub fn endpoint(bound: SocketAddr) -> String {
+pub fn endpoint(bound: SocketAddr, is_tls: bool) -> String {
     let ip = match bound {
         SocketAddr::V4(bound) if bound.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         SocketAddr::V6(bound) if bound.ip().is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         bound => bound.ip(),
     };
-    format!("http://{}", SocketAddr::new(ip, bound.port()))
+    let scheme = if is_tls { "https" } else { "http" };
+    format!("{scheme}://{}", SocketAddr::new(ip, bound.port()))
 }
 
 #[cfg(test)]
@@ -70,9 +71,10 @@ mod tests {
 
     #[test]
     fn the_endpoint_can_be_used_even_if_all_addresses_are_bound() {
-        let endpoint_of = |text: &str| endpoint(text.parse().unwrap());
+        let endpoint_of = |text: &str| endpoint(text.parse().unwrap(), text.ends_with("443"));
         assert_eq!(endpoint_of("0.0.0.0:9000"), "http://127.0.0.1:9000");
         assert_eq!(endpoint_of("[::]:81"), "http://[::1]:81");
         assert_eq!(endpoint_of("10.0.0.7:80"), "http://10.0.0.7:80");
+        assert_eq!(endpoint_of("0.0.0.0:9443"), "https://127.0.0.1:9443");
     }
 }

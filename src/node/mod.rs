@@ -25,6 +25,7 @@ use std::thread;
 use crate::base::limits::NEW_DIRECTORY_BYTES_FREE_MIN;
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::delivery::Webhooks;
+use crate::control::tls::Tls;
 use crate::control::{Settings, config, credentials, logging, master_key};
 use crate::engine::{self, SUPERBLOCK_NAMES};
 use crate::ring::runtime;
@@ -47,16 +48,23 @@ const PANIC_STATUS: i32 = 101;
 /// One sentence for the person at the prompt: why the node did not start, or had to stop.
 pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
     logging::start(&settings);
-    let mut events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let directories = data_directory::open_all(&settings.data, &SUPERBLOCK_NAMES, bytes_free_min(&settings))?;
     let listener = listener::bind(settings.listen, "--listen")?;
+    let plain = settings.listen_http.map(|address| listener::bind(address, "--listen-http")).transpose()?;
     let admin = settings.admin_listen.map(|address| listener::bind(address, "--admin-listen")).transpose()?;
     let address = |listener: &TcpListener| {
         listener.local_addr().map_err(|error| format!("the socket has no address: {error}"))
     };
     let bound = address(&listener)?;
-    let admin_endpoint = admin.as_ref().map(address).transpose()?.map(listener::endpoint);
-    let endpoint = listener::endpoint(bound);
+    let tls = Tls::start(&settings, &directories)?;
+    let endpoint_of = |listener: &Option<TcpListener>, is_tls| {
+        let bound = listener.as_ref().map(address).transpose()?;
+        Ok::<_, String>(bound.map(|bound| listener::endpoint(bound, is_tls)))
+    };
+    let admin_endpoint = endpoint_of(&admin, false)?;
+    let plain_endpoint = endpoint_of(&plain, false)?;
+    let endpoint = listener::endpoint(bound, tls.is_some());
     let descriptors = Descriptors::obtain(settings.cores)?;
     end_process_on_panic();
 
@@ -83,6 +91,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
         ));
     }
     show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
+    show(tls.as_ref().map_or("", |tls| tls.instructions()));
     let webhooks = Webhooks::start(&settings.notification_targets, cores)
         .map_err(|error| format!("cannot start the threads of webhooks: {error}"))?;
     let ports = mesh::ports(cores);
@@ -104,6 +113,8 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
             shared: shared.clone(),
             ports,
             listener: listener.try_clone().map_err(failed)?,
+            plain: plain.as_ref().map(TcpListener::try_clone).transpose().map_err(failed)?,
+            tls: tls.clone(),
             loads: loads.clone(),
             life: life.clone(),
         };
@@ -113,11 +124,19 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
         thread.spawn(move || core::run(start, config, reporter)).map_err(failed)?;
     }
     drop(shared);
-    let listeners: Vec<TcpListener> = [Some(listener), admin].into_iter().flatten().collect();
+    let listeners: Vec<TcpListener> = [Some(listener), plain, admin].into_iter().flatten().collect();
     let mut greeting = format!("listening on {endpoint}\n");
+    if let Some(endpoint) = plain_endpoint {
+        greeting.insert_str(0, &format!("without TLS on {endpoint}\n"));
+    }
     if let Some(endpoint) = admin_endpoint {
         greeting.insert_str(0, &format!("administration on {endpoint}\n"));
     }
+    let reload = || match &tls {
+        Some(tls) => tls.reload(),
+        None => tracing::info!("SIGHUP: there are no certificates to read again"),
+    };
+    let mut events = Heeded { events, reload };
     supervise(&mut events, &life, &listeners, cores, &greeting)
 }
 
@@ -129,7 +148,7 @@ fn bytes_free_min(settings: &Settings) -> u64 {
 
 /// Follows the cores through the phases. The data directories stay locked until the process ends.
 fn supervise(
-    events: &mut Events,
+    events: &mut Heeded<impl Fn()>,
     life: &Life,
     listeners: &[TcpListener],
     cores: usize,
@@ -166,26 +185,46 @@ enum Heard {
 }
 
 /// Waits until each core has reported, or a signal comes.
-fn wait_for_cores(events: &mut Events, cores: usize) -> Result<Heard, String> {
+fn wait_for_cores(events: &mut Heeded<impl Fn()>, cores: usize) -> Result<Heard, String> {
     for _ in 0..cores {
-        match next(events)? {
-            Event::Signal => return Ok(Heard::Signal),
-            Event::Core(core, report) => report.map_err(|why| format!("core {core}: {why}"))?,
+        match events.next()? {
+            News::Signal => return Ok(Heard::Signal),
+            News::Core(core, report) => report.map_err(|why| format!("core {core}: {why}"))?,
         }
     }
     Ok(Heard::AllCores)
 }
 
-fn wait_for_signal(events: &mut Events) -> Result<(), String> {
-    match next(events)? {
-        Event::Signal => Ok(()),
-        Event::Core(core, Err(why)) => Err(format!("core {core}: {why}")),
-        Event::Core(core, Ok(())) => Err(format!("core {core} stopped without a reason")),
+fn wait_for_signal(events: &mut Heeded<impl Fn()>) -> Result<(), String> {
+    match events.next()? {
+        News::Signal => Ok(()),
+        News::Core(core, Err(why)) => Err(format!("core {core}: {why}")),
+        News::Core(core, Ok(())) => Err(format!("core {core} stopped without a reason")),
     }
 }
 
-fn next(events: &mut Events) -> Result<Event, String> {
-    events.wait().map_err(|error| format!("cannot wait for signals: {error}"))
+/// Events of which those that change no phase are dealt with on the way.
+struct Heeded<F> {
+    events: Events,
+    reload: F,
+}
+
+/// An event that may change the phase.
+enum News {
+    Signal,
+    Core(usize, Result<(), String>),
+}
+
+impl<F: Fn()> Heeded<F> {
+    fn next(&mut self) -> Result<News, String> {
+        loop {
+            match self.events.wait().map_err(|error| format!("cannot wait for signals: {error}"))? {
+                Event::Signal => return Ok(News::Signal),
+                Event::Core(core, report) => return Ok(News::Core(core, report)),
+                Event::Reload => (self.reload)(),
+            }
+        }
+    }
 }
 
 fn prepare(settings: &Settings, directories: &[DataDirectory]) -> Result<Arc<engine::Shared>, String> {

@@ -1,7 +1,6 @@
 //! What stands between a connection and the protocol: requests are counted, and probes answered.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use super::placement::{Loads, Request};
 use crate::control::health::{Health, Probe};
 use crate::http::{Head, Response, ResponseBody, Source, SourceError};
 use crate::io::{Chunk, Host, TimestampMs};
-use crate::net::{Body, Refusal, Service};
+use crate::net::{Body, Peer, Refusal, Service};
 
 /// Counts requests until the last byte of the answer was produced, so that connections are placed by them.
 pub struct Counted<S, H: Host> {
@@ -23,7 +22,7 @@ pub struct Counted<S, H: Host> {
 }
 
 impl<S: Service, H: Host> Service for Counted<S, H> {
-    async fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> Response {
+    async fn call(&self, head: Head, body: &mut Body, peer: Peer) -> Response {
         if let Some(probe) = Probe::of_s3(&head, &self.domains) {
             return self.health.answer(probe, &head);
         }

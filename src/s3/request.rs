@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::base::limits::KEY_BYTES_MAX;
 use crate::http::{Head, Query, percent};
+use crate::net::TlsVersion;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::route::Level;
 
@@ -19,6 +20,8 @@ pub struct Request {
     pub id: String,
     /// Address of the socket's other end.
     pub peer: IpAddr,
+    /// The version of TLS that protected it; `None` if nothing did.
+    pub tls: Option<TlsVersion>,
     /// Whether the bucket came from the host name.
     pub is_virtual_hosted: bool,
     query: Query,
@@ -53,7 +56,7 @@ impl Request {
         check_repetitions(&head, &query)?;
         let peer = Ipv6Addr::UNSPECIFIED.into();
         let is_virtual_hosted = virtual_bucket.is_some();
-        Ok(Self { head, bucket, key, id: String::new(), peer, is_virtual_hosted, query })
+        Ok(Self { head, bucket, key, id: String::new(), peer, tls: None, is_virtual_hosted, query })
     }
 
     pub fn level(&self) -> Level {

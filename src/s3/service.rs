@@ -1,7 +1,6 @@
 //! The path of a request: understood, routed, authenticated, allowed, carried out, answered.
 
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ use crate::engine::{Bucket, Engine, Lookup};
 use crate::hash::Batcher;
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{Host, TimestampMs};
-use crate::net::{Body, Refusal, Service};
+use crate::net::{Body, Peer, Refusal, Service};
 use crate::s3::access::Authorized;
 use crate::s3::accounts::{KnownAccounts, Owner};
 use crate::s3::body::Incoming;
@@ -287,13 +286,14 @@ impl<H: Host> S3Service<H> {
         &self,
         head: Head,
         body: &mut I,
-        peer: IpAddr,
+        peer: Peer,
         request_id: &str,
         kind: &Cell<Kind>,
     ) -> Result<Response, S3Error> {
         let mut request = Request::new(head, &self.settings.domains)?;
         request_id.clone_into(&mut request.id);
-        request.peer = peer;
+        request.peer = peer.address.ip();
+        request.tls = peer.tls;
         if request.head.method == "OPTIONS" {
             kind.set(Kind::Preflight);
             return op::bucket_cors::preflight(self, &request);
@@ -418,7 +418,7 @@ impl<H: Host> S3Service<H> {
     }
 
     /// Answers a request whatever becomes of it. For those without a connection: tests and fuzz targets.
-    pub async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: IpAddr) -> Response {
+    pub async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: Peer) -> Response {
         let began = self.engine.host().monotonic();
         let kind = Cell::new(Kind::Unknown);
         let request_id = self.request_id();
@@ -450,8 +450,8 @@ impl<H: Host> S3Service<H> {
 }
 
 impl<H: Host> Service for S3Service<H> {
-    async fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> Response {
-        self.respond(head, body, peer.ip()).await
+    async fn call(&self, head: Head, body: &mut Body, peer: Peer) -> Response {
+        self.respond(head, body, peer).await
     }
 
     fn refuse(&self, refusal: Refusal) -> Response {

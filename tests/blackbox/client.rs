@@ -2,6 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
 
 use crate::http::{Connection, Response};
 use crate::sign::{self, Credentials};
@@ -67,13 +70,24 @@ impl Request {
 /// One connection, kept open, and the credentials to sign with.
 pub struct Client {
     address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
     connection: Option<Connection>,
     pub credentials: Credentials,
 }
 
 impl Client {
     pub fn new(address: SocketAddr, credentials: Credentials) -> Self {
-        Self { address, connection: None, credentials }
+        Self { address, tls: None, connection: None, credentials }
+    }
+
+    /// The same client over https, to a server that is called localhost.
+    pub fn with_tls(self, config: Arc<ClientConfig>) -> Self {
+        Self { tls: Some(config), ..self }
+    }
+
+    /// Ends the connection; the next request opens another.
+    pub fn reconnect(&mut self) {
+        self.connection = None;
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -83,7 +97,10 @@ impl Client {
     /// The open connection, opened if need be.
     pub fn connection(&mut self) -> io::Result<&mut Connection> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(self.address)?);
+            self.connection = Some(match &self.tls {
+                Some(config) => Connection::open_tls(self.address, "localhost", config.clone())?,
+                None => Connection::open(self.address)?,
+            });
         }
         Ok(self.connection.as_mut().expect("just opened"))
     }

@@ -19,7 +19,7 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// Name of each checksum header and the value for a payload.
-fn checksums(body: &[u8]) -> Vec<(&'static str, String)> {
+pub fn checksums(body: &[u8]) -> Vec<(&'static str, String)> {
     use crc_fast::{CrcAlgorithm, checksum};
     let crc32 = u32::try_from(checksum(CrcAlgorithm::Crc32IsoHdlc, body)).unwrap();
     vec![

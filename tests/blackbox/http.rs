@@ -1,14 +1,18 @@
-//! HTTP/1.1 over a plain socket: sends exactly the bytes it is given.
+//! HTTP/1.1 over a socket, in TLS or not: sends exactly the bytes it is given.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection};
 
 /// Bounds every wait for the node: only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     /// Received, not yet taken.
     pending: Vec<u8>,
 }
@@ -106,16 +110,41 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { stream, pending: Vec::new() })
+        Ok(Self { stream, tls: None, pending: Vec::new() })
+    }
+
+    /// A connection in TLS to the server that is called `name`, once both agreed.
+    pub fn open_tls(address: SocketAddr, name: &str, config: Arc<ClientConfig>) -> io::Result<Self> {
+        let mut this = Self::open(address)?;
+        let name = name.to_owned().try_into().expect("a name");
+        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut this.stream)?;
+        }
+        this.tls = Some(Box::new(tls));
+        Ok(this)
+    }
+
+    /// What TLS knows of the connection.
+    pub fn tls(&mut self) -> &mut ClientConnection {
+        self.tls.as_mut().expect("a connection in TLS")
     }
 
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.tls {
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(tls.as_mut(), &mut self.stream);
+                stream.write_all(bytes)?;
+                stream.flush()
+            }
+            None => self.stream.write_all(bytes),
+        }
     }
 
     /// The same connection, to send on while another thread receives.
     pub fn duplicate(&self) -> io::Result<Self> {
-        Ok(Self { stream: self.stream.try_clone()?, pending: Vec::new() })
+        assert!(self.tls.is_none(), "both directions of TLS share their state");
+        Ok(Self { stream: self.stream.try_clone()?, tls: None, pending: Vec::new() })
     }
 
     /// The socket itself.
@@ -223,7 +252,10 @@ impl Connection {
 
     fn more(&mut self) -> io::Result<()> {
         let mut bytes = [0; 64 * 1024];
-        let count = self.stream.read(&mut bytes)?;
+        let count = match &mut self.tls {
+            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).read(&mut bytes)?,
+            None => self.stream.read(&mut bytes)?,
+        };
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

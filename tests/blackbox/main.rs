@@ -6,6 +6,7 @@
 // The simulated clock and disk are the engine's affair; these tests run real processes.
 #![allow(clippy::disallowed_methods)]
 
+mod certificates;
 mod client;
 mod content;
 mod http;
@@ -36,5 +37,6 @@ mod programs;
 mod restart;
 mod round_trips;
 mod tables;
+mod tls;
 mod vanish;
 mod webhooks;

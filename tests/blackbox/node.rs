@@ -27,13 +27,22 @@ pub struct Options {
     pub folders: Vec<PathBuf>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Whom clients trust: with it they speak https.
+    pub authority: Option<PathBuf>,
     /// Limits of the process, as arguments of the shell's `ulimit`.
     pub limits: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { cores: 2, drives: 1, folders: Vec::new(), arguments: Vec::new(), limits: Vec::new() }
+        Self {
+            cores: 2,
+            drives: 1,
+            folders: Vec::new(),
+            arguments: Vec::new(),
+            authority: None,
+            limits: Vec::new(),
+        }
     }
 }
 
@@ -42,6 +51,8 @@ pub struct Node {
     process: Option<Child>,
     address: SocketAddr,
     admin: SocketAddr,
+    /// Where plain HTTP is served beside TLS.
+    plain: Option<SocketAddr>,
     folder: TempDir,
     credentials: Credentials,
 }
@@ -60,6 +71,7 @@ impl Node {
             process: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            plain: None,
             folder,
             credentials: Credentials {
                 access_key_id: "AKIATESTTESTTESTTEST".to_owned(),
@@ -122,6 +134,21 @@ impl Node {
         Process::new(self.process.as_ref().expect("the node runs").id())
     }
 
+    /// Where plain HTTP is served beside TLS.
+    pub fn plain(&self) -> SocketAddr {
+        self.plain.expect("a node with --listen-http")
+    }
+
+    /// Whom clients trust, if they speak https.
+    pub fn authority(&self) -> Option<&Path> {
+        self.options.authority.as_deref()
+    }
+
+    /// Sends the process SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
     /// Where the admin API listens.
     pub fn admin(&self) -> SocketAddr {
         self.admin
@@ -164,8 +191,12 @@ impl Node {
     }
 
     fn ask_to_end(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(self.process.as_ref().expect("the node runs"));
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(id, signal).unwrap();
     }
 
     /// SIGTERM, and the exit status.
@@ -248,18 +279,23 @@ impl Node {
         let (sender, receiver) = mpsc::channel();
         // Reads on to the end, so that the node never waits for a full pipe.
         std::thread::spawn(move || {
-            let mut admin = String::new();
+            let (mut admin, mut plain) = (String::new(), String::new());
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Some(address) = line.trim().strip_prefix("administration on http://") {
                     admin = address.to_owned();
                 }
-                if let Some(address) = line.trim().strip_prefix("listening on http://") {
-                    let _ = sender.send((address.to_owned(), admin.clone()));
+                if let Some(address) = line.trim().strip_prefix("without TLS on http://") {
+                    plain = address.to_owned();
+                }
+                if let Some(url) = line.trim().strip_prefix("listening on ") {
+                    let address = url.split("://").nth(1).unwrap_or_default();
+                    let _ = sender.send((address.to_owned(), admin.clone(), plain.clone()));
                 }
             }
         });
         match receiver.recv_timeout(PATIENCE) {
-            Ok((address, admin)) => {
+            Ok((address, admin, plain)) => {
+                self.plain = plain.parse().ok();
                 self.address = address.parse().unwrap();
                 self.admin = admin.parse().unwrap();
             }

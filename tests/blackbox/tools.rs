@@ -46,6 +46,7 @@ pub fn command(program: &str, node: &Node) -> Command {
         .find(|file| file.exists())
         .unwrap_or_else(|| PathBuf::from(program));
     let credentials = node.credentials();
+    let scheme = if node.authority().is_some() { "https" } else { "http" };
     let mut command = Command::new(program);
     // Nothing of the user's own configuration may leak in.
     for (name, _) in std::env::vars_os() {
@@ -61,12 +62,16 @@ pub fn command(program: &str, node: &Node) -> Command {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TMPDIR", node.scratch())
         .env("S3_ENDPOINT", node.address().to_string())
-        .env("AWS_ENDPOINT_URL", format!("http://{}", node.address()))
+        .env("AWS_ENDPOINT_URL", format!("{scheme}://{}", node.address()))
         .env("AWS_ACCESS_KEY_ID", &credentials.access_key_id)
         .env("AWS_SECRET_ACCESS_KEY", &credentials.secret_key)
         .env("AWS_REGION", &credentials.region)
         .env("AWS_DEFAULT_REGION", &credentials.region)
         .env("AWS_EC2_METADATA_DISABLED", "true");
+    if let Some(authority) = node.authority() {
+        // Those of AWS and of Python, and everything in Go or on OpenSSL.
+        command.env("AWS_CA_BUNDLE", authority).env("SSL_CERT_FILE", authority);
+    }
     command
 }
 

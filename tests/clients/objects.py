@@ -11,6 +11,7 @@ LARGE = 205 * 1024 * 1024 + 12_345
 
 ENDPOINT = os.environ["AWS_ENDPOINT_URL"]
 HOST = os.environ["S3_ENDPOINT"]
+IS_TLS = ENDPOINT.startswith("https:")
 KEY = os.environ["AWS_ACCESS_KEY_ID"]
 SECRET = os.environ["AWS_SECRET_ACCESS_KEY"]
 

@@ -19,7 +19,7 @@ def main():
         endpoint=objects.HOST,
         access_key=objects.KEY,
         secret_key=objects.SECRET,
-        secure=False,
+        secure=objects.IS_TLS,
         region=os.environ["AWS_REGION"],
     )
     client.make_bucket(bucket_name="minio-py")

@@ -28,6 +28,8 @@ def rclone(*arguments, stdin=None):
 
 
 def main():
+    # rclone takes this for a setting of AWS's library, which it cannot follow; it trusts SSL_CERT_FILE.
+    os.environ.pop("AWS_CA_BUNDLE", None)
     os.environ.update(
         RCLONE_CONFIG_NODE_TYPE="s3",
         RCLONE_CONFIG_NODE_PROVIDER="Other",

@@ -36,7 +36,8 @@ def main():
     with open("config", "w") as config:
         config.write(
             f"[default]\naccess_key = {objects.KEY}\nsecret_key = {objects.SECRET}\n"
-            f"host_base = {objects.HOST}\nhost_bucket = {objects.HOST}\nuse_https = False\n"
+            f"host_base = {objects.HOST}\nhost_bucket = {objects.HOST}\nuse_https = {objects.IS_TLS}\n"
+            f"ca_certs_file = {os.environ.get('SSL_CERT_FILE', '')}\n"
             f"signature_v2 = {version_2}\nbucket_location = us-east-1\nmax_retries = 1\n"
         )
     s3cmd("mb", "s3://s3cmd")

@@ -1,7 +1,6 @@
 //! One request of the admin API, and what its sender may do.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use serde::Deserialize;
@@ -16,13 +15,14 @@ use crate::auth::policy::{Attempt, Context, Undecided, Value};
 use crate::auth::principal::Principal;
 use crate::http::{Query, date};
 use crate::io::TimestampMs;
+use crate::net::Peer;
 use crate::s3::error::{Code, S3Error};
 
 /// A request whose signature and body were checked.
 pub struct Call<'a> {
     pub principal: Rc<Principal>,
     pub directory: Rc<Directory>,
-    pub peer: SocketAddr,
+    pub peer: Peer,
     pub now: TimestampMs,
     pub method: &'a str,
     /// Decoded, without the prefix.
@@ -117,8 +117,8 @@ impl Context for Call<'_> {
         Ok(match key.name {
             KeyName::CurrentTime => one(date::iso8601(self.now)),
             KeyName::EpochTime => one((self.now / 1000).to_string()),
-            KeyName::SecureTransport => one("false".to_owned()),
-            KeyName::SourceIp => one(self.peer.ip().to_canonical().to_string()),
+            KeyName::SecureTransport => one(self.peer.tls.is_some().to_string()),
+            KeyName::SourceIp => one(self.peer.address.ip().to_canonical().to_string()),
             _ => Value::Absent,
         })
     }

@@ -39,7 +39,8 @@ pub async fn keys<H: Host>(
             let new: NewKey = call.read()?;
             let made = create_key(&service.engine, &vault, &new.name).await;
             let key = made.map_err(|error| refusal(error, &new.name))?;
-            tracing::info!(by = call.principal.arn, from = %call.peer, "made the encryption key {}", key.name);
+            let from = call.peer.address;
+            tracing::info!(by = call.principal.arn, %from, "made the encryption key {}", key.name);
             Ok(json_response(201, &view(&key)))
         }
         ("GET", [name]) => {
@@ -51,7 +52,8 @@ pub async fn keys<H: Host>(
             call.allow_operator(const { Action::named("ringcask:UpdateKmsKey") })?;
             let rotated = rotate_key(&service.engine, &vault, name).await;
             let key = rotated.map_err(|error| refusal(error, name))?;
-            tracing::info!(by = call.principal.arn, from = %call.peer, "rotated the encryption key {}", key.name);
+            let from = call.peer.address;
+            tracing::info!(by = call.principal.arn, %from, "rotated the encryption key {}", key.name);
             Ok(json_response(200, &view(&key)))
         }
         _ => Err(AdminError::no_such_route()),

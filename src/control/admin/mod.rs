@@ -26,7 +26,6 @@ mod routes;
 mod tests;
 mod view;
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
@@ -38,7 +37,7 @@ use crate::base::local::Semaphore;
 use crate::engine::Engine;
 use crate::http::{Head, Query, Response, percent};
 use crate::io::{Buffer, Host, TimestampMs};
-use crate::net::{Body, Refusal, Service};
+use crate::net::{Body, Peer, Refusal, Service};
 use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
 
@@ -84,7 +83,7 @@ impl<H: Host> AdminService<H> {
     }
 
     /// Answers a request whatever becomes of it.
-    async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: SocketAddr) -> Response {
+    async fn respond<I: Incoming>(&self, head: Head, body: &mut I, peer: Peer) -> Response {
         if let Some(probe) = Probe::of(&head) {
             return self.health.answer(probe, &head);
         }
@@ -104,7 +103,7 @@ impl<H: Host> AdminService<H> {
         &self,
         head: &Head,
         body: &mut I,
-        peer: SocketAddr,
+        peer: Peer,
     ) -> Result<Response, AdminError> {
         let (principal, digest) = self.sender(head)?;
         let body = receive(body, &digest).await?;
@@ -168,7 +167,7 @@ async fn receive<I: Incoming>(body: &mut I, digest: &[u8; 32]) -> Result<Vec<u8>
 }
 
 impl<H: Host> Service for AdminService<H> {
-    async fn call(&self, head: Head, body: &mut Body, peer: SocketAddr) -> Response {
+    async fn call(&self, head: Head, body: &mut Body, peer: Peer) -> Response {
         self.respond(head, body, peer).await
     }
 

@@ -386,7 +386,7 @@ impl<H: Host> AdminService<H> {
     async fn store(&self, call: &Call<'_>, write: Write) -> Result<(), AdminError> {
         let what = if write.value.is_some() { "stored" } else { "removed" };
         self.engine.set_config(&write.name, write.value).await?;
-        tracing::info!(by = call.principal.arn, from = %call.peer, "{what} {}", write.name);
+        tracing::info!(by = call.principal.arn, from = %call.peer.address, "{what} {}", write.name);
         Ok(())
     }
 }

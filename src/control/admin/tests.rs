@@ -20,7 +20,7 @@ use crate::engine::{self, Engine, Mesh, Message, Reply, Versioning, prepare};
 use crate::http::{Head, ResponseBody};
 use crate::io::sim::{SimHost, Simulation};
 use crate::io::{Buffer, Host};
-use crate::net::BodyError;
+use crate::net::{BodyError, Peer};
 use crate::s3::body::Incoming;
 
 const ROOT: Credentials<'_> = Credentials { id: "rootkey", secret: "rootsecret", region: "us-east-1" };
@@ -116,7 +116,7 @@ impl Node {
     }
 
     fn send(&self, head: Head, body: &[u8]) -> (u16, Value) {
-        let peer = "127.0.0.1:5000".parse().unwrap();
+        let peer = Peer { address: "127.0.0.1:5000".parse().unwrap(), tls: None };
         let response =
             self.simulation.block_on(async { self.service.respond(head, &mut Bytes(body), peer).await });
         let body = match response.body {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
 
-use super::super::{Body, BodyError, Connections, Limits, Refusal, Service};
+use super::super::{Body, BodyError, Connections, Limits, Peer, Refusal, Service};
 use crate::base::local::Signal;
 use crate::http::{Head, Response, ResponseBody, Source, SourceError, SourceFuture};
 use crate::io::{Buffer, Chunk, Pool, TimestampMs};
@@ -72,7 +72,7 @@ impl Server {
     pub async fn connect(&self) -> Client {
         let (client, stream, peer) = self.socket_pair().await;
         let (service, connections) = (self.service.clone(), self.connections.clone());
-        monoio::spawn(super::super::serve_connection(stream, peer, service, connections));
+        monoio::spawn(super::super::serve_connection(stream, peer, None, service, connections));
         client
     }
 
@@ -80,7 +80,7 @@ impl Server {
     pub async fn connect_in_vain(&self) -> Client {
         let (client, stream, peer) = self.socket_pair().await;
         let (service, connections) = (self.service.clone(), self.connections.clone());
-        monoio::spawn(super::super::refuse_connection(stream, peer, service, connections));
+        monoio::spawn(super::super::refuse_connection(stream, peer, None, service, connections));
         client
     }
 
@@ -179,7 +179,7 @@ pub struct Toy {
 }
 
 impl Service for Toy {
-    async fn call(&self, head: Head, body: &mut Body, _peer: SocketAddr) -> Response {
+    async fn call(&self, head: Head, body: &mut Body, _peer: Peer) -> Response {
         self.calls.set(self.calls.get() + 1);
         let size = head.query.as_deref().and_then(|query| query.parse().ok()).unwrap_or(0);
         match head.path.as_str() {

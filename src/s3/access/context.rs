@@ -11,6 +11,7 @@ use crate::auth::policy::{Context, Undecided, Value};
 use crate::engine::VersionId;
 use crate::http::date;
 use crate::io::TimestampMs;
+use crate::net::TlsVersion;
 use crate::s3::access::action::{makes_object, primary};
 use crate::s3::copy_source::CopySource;
 use crate::s3::error::S3Error;
@@ -96,9 +97,9 @@ impl Context for RequestContext<'_> {
             KeyName::CurrentTime => text(date::iso8601(self.now)),
             KeyName::EpochTime => text((self.now / 1000).to_string()),
             KeyName::SourceIp => text(self.request.peer.to_canonical().to_string()),
-            // The node speaks plain HTTP; what a proxy before it spoke, it cannot know.
-            KeyName::SecureTransport => Value::optional(Some("false")),
-            KeyName::TlsVersion => Value::Absent,
+            // Of the connection to this node; what a proxy before it spoke, it cannot know.
+            KeyName::SecureTransport => text(self.request.tls.is_some().to_string()),
+            KeyName::TlsVersion => Value::optional(self.request.tls.map(TlsVersion::number)),
             KeyName::RequestedRegion => Value::optional(Some(self.region)),
             KeyName::ResourceAccount | KeyName::S3ResourceAccount => Value::optional(self.owner),
             KeyName::AuthType => Value::optional(self.signature().map(|(kind, _)| kind)),

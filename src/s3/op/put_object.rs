@@ -142,10 +142,11 @@ pub async fn store_if<H: Host, I: Incoming>(
 pub fn location(request: &Request) -> String {
     let host = request.head.text("host").unwrap_or_default();
     let key = percent::encode_path(request.key.as_bytes());
+    let scheme = if request.tls.is_some() { "https" } else { "http" };
     if request.is_virtual_hosted {
-        format!("http://{host}/{key}")
+        format!("{scheme}://{host}/{key}")
     } else {
-        format!("http://{host}/{}/{key}", request.bucket)
+        format!("{scheme}://{host}/{}/{key}", request.bucket)
     }
 }
 
@@ -158,5 +159,8 @@ mod tests {
         let at = |host: &str, target: &str| location(&Request::for_test("POST", target, &[("host", host)]));
         assert_eq!(at("localhost:9000", "/b/a%20b/c?uploadId=x"), "http://localhost:9000/b/a%20b/c");
         assert_eq!(at("b.s3.example.com", "/a/c?uploadId=x"), "http://b.s3.example.com/a/c");
+        let mut request = Request::for_test("POST", "/b/c?uploadId=x", &[("host", "localhost:9000")]);
+        request.tls = Some(crate::net::TlsVersion::V1_3);
+        assert_eq!(location(&request), "https://localhost:9000/b/c");
     }
 }

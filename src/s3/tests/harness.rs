@@ -2,7 +2,7 @@
 //! operations.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use crate::engine::{BucketChange, Engine, prepare};
 use crate::http::{Head, ResponseBody};
 use crate::io::sim::{SimHost, Simulation};
 use crate::io::{Host, TimestampMs};
+use crate::net::Peer;
 use crate::s3::body::Incoming;
 use crate::s3::service::{S3Service, Settings};
 use crate::s3::xml::{self, Element};
@@ -23,7 +24,8 @@ use crate::s3::xml::{self, Element};
 pub const ROOT: Credentials<'_> = Credentials { id: "root", secret: "secret", region: "us-east-1" };
 
 /// Where requests come from.
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const PEER: Peer =
+    Peer { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000), tls: None };
 
 /// The node.
 pub struct Node {

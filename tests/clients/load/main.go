@@ -1,5 +1,5 @@
 // Command load drives an S3 server with MinIO's Go client the way the warp benchmark does: 20 concurrent
-// requests over plain http in the client's default payload mode (chunks of 64 KiB, each signed), objects beyond
+// requests in the client's default payload mode (over http chunks of 64 KiB, each signed), objects beyond
 // 16 MiB as multipart uploads, the bucket wiped before and after with ListObjectsV2 and batched deletes.
 //
 // It checks what a benchmark only counts: every body read is compared with what was written, every listing
@@ -20,6 +20,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,7 @@ func main() {
 func one(name string, workload func(context.Context, *run) error, length time.Duration, size int) error {
 	options := &minio.Options{
 		Creds: credentials.NewStaticV4(os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), ""),
+		Secure: strings.HasPrefix(os.Getenv("AWS_ENDPOINT_URL"), "https:"),
 		// A retry would hide an error.
 		MaxRetries: 1,
 	}

@@ -2,7 +2,7 @@
 //! a well-formed response, the same however the bodies arrive in pieces, and nobody without a key gets anything.
 
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,14 +16,15 @@ use ringcask::hash;
 use ringcask::http::{BodyFraming, Framing, Head, ResponseBody};
 use ringcask::io::sim::{SimHost, Simulation};
 use ringcask::io::{Buffer, Host};
-use ringcask::net::BodyError;
+use ringcask::net::{BodyError, Peer};
 use ringcask::s3::body::Incoming;
 use ringcask::s3::service::{S3Service, Settings};
 use ringcask::s3::{NewBuckets, xml};
 
 use super::{Random, request};
 
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+const PEER: Peer =
+    Peer { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 50_000), tls: None };
 const REQUESTS_MAX: usize = 8;
 
 /// What is there before the first request: a bucket, one with versions, and an object in each.
