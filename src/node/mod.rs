@@ -228,9 +228,9 @@ impl<F: Fn()> Heeded<F> {
 }
 
 fn prepare(settings: &Settings, directories: &[DataDirectory]) -> Result<Arc<engine::Shared>, String> {
-    let cores = settings.cores;
+    let (cores, accepts_damage) = (settings.cores, settings.accept_damage);
     let config = runtime_config(settings, directories, None);
-    runtime::run(config, move |host| async move { engine::prepare(&host, cores).await })
+    runtime::run(config, move |host| async move { engine::prepare(&host, cores, accepts_damage).await })
         .map_err(|error| error.to_string())?
         .map_err(|error| format!("cannot open the data: {error}"))
 }

@@ -91,7 +91,7 @@ fn options() -> Options {
 }
 
 async fn start(host: SimHost) -> S3Service<SimHost> {
-    let shared = prepare(&host, 1).await.expect("the drives are ours");
+    let shared = prepare(&host, 1, false).await.expect("the drives are ours");
     let engine = Engine::new(host, Rc::new(Alone), shared, options());
     engine.recover().await.expect("the log is whole");
     S3Service::new(engine, Settings::default(), People::new(&Settings::default()))

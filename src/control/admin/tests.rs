@@ -87,7 +87,7 @@ impl Node {
             ..engine::Options::default()
         };
         let engine = simulation.block_on(async {
-            let shared = prepare(&host, 1).await.unwrap();
+            let shared = prepare(&host, 1, false).await.unwrap();
             let engine = Engine::new(host.clone(), Rc::new(Alone), shared, options);
             engine.recover().await.unwrap();
             engine

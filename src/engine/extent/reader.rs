@@ -29,6 +29,8 @@ pub struct PayloadReader<H: Host> {
     plan: VecDeque<Piece>,
     /// Reads under way, in order.
     ahead: VecDeque<Receiver<Result<Chunk, EngineError>>>,
+    /// Whether the first of them waits, or had to wait, for a buffer.
+    is_starved: bool,
     failed: bool,
 }
 
@@ -51,6 +53,7 @@ impl<H: Host> PayloadReader<H> {
             inline,
             plan: VecDeque::new(),
             ahead: VecDeque::new(),
+            is_starved: false,
             failed: false,
         }
     }
@@ -66,7 +69,7 @@ impl<H: Host> PayloadReader<H> {
             StoredPayload::Inline(_) => VecDeque::new(),
         };
         let (ahead, object) = (VecDeque::new(), Some(object));
-        Self { engine, hold, object, inline: None, plan, ahead, failed: false }
+        Self { engine, hold, object, inline: None, plan, ahead, is_starved: false, failed: false }
     }
 
     /// The next run of bytes, or `None` at the end. Reads ahead a bounded number of buffers.
@@ -92,22 +95,58 @@ impl<H: Host> PayloadReader<H> {
     }
 
     /// Starts the reads that may be under way now: one always, more while buffers are plenty.
+    ///
+    /// Only the first may wait for its buffer, and nothing is read ahead while it does. Downloads that held what
+    /// comes later would wait for each other.
     fn read_ahead(&mut self) {
         while self.ahead.len() < READ_AHEAD_BUFFERS {
-            if !self.ahead.is_empty() && !self.are_buffers_plenty() {
+            let is_first = self.ahead.is_empty();
+            if !is_first && (self.is_starved || !self.are_buffers_plenty()) {
                 return;
             }
-            let Some(piece) = self.plan.pop_front() else { return };
+            let Some(piece) = self.plan.front().copied() else { return };
+            let buffer = self.engine.host().pool().try_acquire(piece.buffer_bytes());
+            if !is_first && buffer.is_none() {
+                return;
+            }
+            self.is_starved = buffer.is_none();
+            self.plan.pop_front();
             let (done, chunk) = oneshot();
             let (engine, object) = (self.engine.clone(), self.object.clone());
             // The read goes on if the reader is dropped: nothing may be freed under it.
             let hold = self.hold.clone();
             self.engine.host().spawn(async move {
-                done.send(read_told(&engine, piece, object).await);
+                let buffer = match buffer {
+                    Some(buffer) => buffer,
+                    None => engine.host().pool().acquire(piece.buffer_bytes()).await,
+                };
+                done.send(read_told(&engine, piece, buffer, object).await);
                 drop(hold);
             });
             self.ahead.push_back(chunk);
         }
+    }
+}
+
+impl Piece {
+    /// Its chunks, from the first byte of the first to the end of the last, in the extent's payload.
+    fn covered(&self) -> Range<usize> {
+        let first = self.start as usize - self.start as usize % CHECKSUM_CHUNK_BYTES;
+        let payload_bytes = (self.slice.extent_bytes as usize).next_multiple_of(BLOCK_BYTES);
+        let end = (self.start + self.length) as usize;
+        first..end.next_multiple_of(CHECKSUM_CHUNK_BYTES).min(payload_bytes)
+    }
+
+    /// Whether the checksum block follows at once, and there is room for it in the buffer.
+    fn may_read_checksums_along(&self) -> bool {
+        let covered = self.covered();
+        covered.end == (self.slice.extent_bytes as usize).next_multiple_of(BLOCK_BYTES)
+            && covered.len() + BLOCK_BYTES <= BUFFER_BYTES
+    }
+
+    /// What its buffer must hold.
+    fn buffer_bytes(&self) -> usize {
+        self.covered().len() + if self.may_read_checksums_along() { BLOCK_BYTES } else { 0 }
     }
 }
 
@@ -139,10 +178,11 @@ fn plan(slices: &[Slice], range: Range<u64>) -> VecDeque<Piece> {
 async fn read_told<H: Host>(
     engine: &Engine<H>,
     piece: Piece,
+    buffer: Buffer,
     object: Option<Arc<ObjectPut>>,
 ) -> Result<Chunk, EngineError> {
     let began = engine.host().monotonic();
-    let read = read_piece(engine, piece).await;
+    let read = read_piece(engine, piece, buffer).await;
     engine.note_reading(began);
     match read {
         Ok(chunk) => Ok(chunk),
@@ -163,23 +203,20 @@ async fn read_told<H: Host>(
     }
 }
 
-async fn read_piece<H: Host>(engine: &Engine<H>, piece: Piece) -> Result<Chunk, Broken> {
+async fn read_piece<H: Host>(engine: &Engine<H>, piece: Piece, buffer: Buffer) -> Result<Chunk, Broken> {
     let extent = Stored { extent: piece.slice.extent, bytes: piece.slice.extent_bytes };
     let extent_bytes = extent.bytes as usize;
-    let payload_bytes = extent_bytes.next_multiple_of(BLOCK_BYTES);
-    let first = piece.start as usize - piece.start as usize % CHECKSUM_CHUNK_BYTES;
-    let end = (piece.start + piece.length) as usize;
-    let end = end.next_multiple_of(CHECKSUM_CHUNK_BYTES).min(payload_bytes);
+    let Range { start: first, end } = piece.covered();
     let known = engine.trailer(extent.extent);
-    // The checksum block is read along if it follows at once and there is room, else on its own.
-    let along = known.is_none() && end == payload_bytes && end - first + BLOCK_BYTES <= BUFFER_BYTES;
+    // Else the checksum block is read on its own.
+    let along = known.is_none() && piece.may_read_checksums_along();
     let trailer = match known {
         Some(trailer) => Some(trailer),
         None if along => None,
         None => Some(read_trailer(engine, extent).await?),
     };
     let wanted = end - first + if along { BLOCK_BYTES } else { 0 };
-    let buffer = read_run(engine, extent, first, wanted).await?;
+    let buffer = read_run(engine, extent, first, wanted, buffer).await?;
     let trailer = match trailer {
         Some(trailer) => trailer,
         None => keep_trailer(engine, extent, &buffer[end - first..])?,
@@ -233,7 +270,9 @@ pub(in crate::engine) enum Broken {
 /// The checksum block of an extent, verified.
 async fn read_trailer<H: Host>(engine: &Engine<H>, extent: Stored) -> Result<Rc<ExtentTrailer>, Broken> {
     let offset = (extent.bytes as usize).next_multiple_of(BLOCK_BYTES);
-    let buffer = read_blocks(engine, extent, offset, BLOCK_BYTES).await?;
+    // A download that reads it holds a buffer already.
+    let buffer = engine.host().pool().acquire_now(BLOCK_BYTES);
+    let buffer = read_blocks(engine, extent, offset, BLOCK_BYTES, buffer).await?;
     keep_trailer(engine, extent, &buffer)
 }
 
@@ -254,19 +293,20 @@ async fn read_run<H: Host>(
     extent: Stored,
     first: usize,
     length: usize,
+    buffer: Buffer,
 ) -> Result<Buffer, Broken> {
-    let failed = match read_blocks(engine, extent, first, length).await {
+    let failed = match read_blocks(engine, extent, first, length, buffer).await {
         Err(Broken::Flaw(flaw)) if length > CHECKSUM_CHUNK_BYTES => flaw,
         other => return other,
     };
-    let mut whole = engine.host().pool().acquire(length).await;
+    let mut whole = Buffer::heap(length);
     let payload_bytes = (extent.bytes as usize).next_multiple_of(BLOCK_BYTES);
     let mut at = first;
     while at < first + length {
         // The checksum block is a piece of its own.
         let end = if at < payload_bytes { payload_bytes } else { usize::MAX };
         let count = CHECKSUM_CHUNK_BYTES.min(first + length - at).min(end - at);
-        whole.append(&read_blocks(engine, extent, at, count).await?);
+        whole.append(&read_blocks(engine, extent, at, count, Buffer::heap(count)).await?);
         at += count;
     }
     tracing::warn!(
@@ -277,19 +317,19 @@ async fn read_run<H: Host>(
     Ok(whole)
 }
 
-/// Reads `length` bytes (whole blocks) that begin `offset` bytes into the extent.
+/// Reads `length` bytes (whole blocks) that begin `offset` bytes into the extent, into a buffer that holds them.
 pub(in crate::engine) async fn read_blocks<H: Host>(
     engine: &Engine<H>,
     extent: Stored,
     offset: usize,
     length: usize,
+    buffer: Buffer,
 ) -> Result<Buffer, Broken> {
     let name = FileName::Data(extent.extent.segment);
     let (disk, file) = match engine.file(name).await {
         Err(EngineError::Corrupt(what)) => return Err(extent.flaw(offset, length, &what)),
         opened => opened.map_err(Broken::Error)?,
     };
-    let buffer = engine.host().pool().acquire(length).await;
     let position = u64::from(extent.extent.block) * BLOCK_BYTES as u64 + offset as u64;
     let (result, mut buffer) = disk.read(&file, position, buffer, 0..length).await;
     match result {

@@ -69,7 +69,9 @@ fn u64(value: u64) -> [u8; 8] {
 
 #[test]
 fn the_superblock_is_drawn() {
-    let superblock = Superblock { node: NODE, drive: 1, drives: 2, epoch: 3, generation: 4, cores: 5 };
+    let losses_before = 6;
+    let superblock =
+        Superblock { node: NODE, drive: 1, drives: 2, epoch: 3, generation: 4, cores: 5, losses_before };
     let drawn = Drawing::default()
         .at(0, b"RINGCASK")
         .at(8, u32(3))
@@ -79,7 +81,8 @@ fn the_superblock_is_drawn() {
         .at(36, u64(3))
         .at(44, u32(4))
         .at(48, u32(5))
-        .crc_at(52)
+        .at(52, u32(6))
+        .crc_at(56)
         .zeros_to(BLOCK_BYTES);
     assert_eq!(superblock.encode(), drawn);
 }

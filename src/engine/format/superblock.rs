@@ -1,5 +1,6 @@
 //! The superblock: one block, in two files of their own on every drive. It says whose drive this is.
 
+use super::SegmentId;
 use super::codec::{Decoder, Encode};
 use crate::base::limits::BLOCK_BYTES;
 
@@ -22,6 +23,9 @@ pub struct Superblock {
     pub generation: u32,
     /// Cores of that generation.
     pub cores: u32,
+    /// Log segments with numbers below this may lack changes: a start was told to go on without what is damaged
+    /// there. 0 if none was.
+    pub losses_before: SegmentId,
 }
 
 impl Superblock {
@@ -35,6 +39,7 @@ impl Superblock {
         out.u64(self.epoch);
         out.u32(self.generation);
         out.u32(self.cores);
+        out.u32(self.losses_before);
         let crc = crc32c::crc32c(&out);
         out.u32(crc);
         out.resize(BLOCK_BYTES, 0);
@@ -43,10 +48,11 @@ impl Superblock {
 
     /// The format version of a superblock of any version, if its checksum holds.
     pub fn version(bytes: &[u8]) -> Option<u32> {
-        let (covered, rest) = bytes.split_at_checked(SUPERBLOCK_BYTES - 4)?;
-        let mut from = Decoder::new(covered);
+        let mut from = Decoder::new(bytes);
         let is_ours = from.bytes(8).ok()? == MAGIC;
         let version = from.u32().ok()?;
+        let length = if version < FORMAT_VERSION { SUPERBLOCK_BYTES_BEFORE } else { SUPERBLOCK_BYTES };
+        let (covered, rest) = bytes.split_at_checked(length - 4)?;
         let crc = Decoder::new(rest).u32().ok()?;
         (is_ours && crc32c::crc32c(covered) == crc).then_some(version)
     }
@@ -70,6 +76,7 @@ impl Superblock {
                 epoch: from.u64()?,
                 generation: from.u32()?,
                 cores: from.u32()?,
+                losses_before: from.u32()?,
             };
             Ok((superblock, from.u32()?))
         };
@@ -85,7 +92,10 @@ impl Superblock {
 }
 
 /// Bytes of a superblock before padding, its checksum included.
-const SUPERBLOCK_BYTES: usize = 56;
+const SUPERBLOCK_BYTES: usize = 60;
+
+/// The same in versions 1 and 2 of the format.
+const SUPERBLOCK_BYTES_BEFORE: usize = 56;
 
 #[cfg(test)]
 mod tests {
@@ -93,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_superblock_reads_what_it_writes_and_refuses_any_flipped_bit() {
-        let superblock = Superblock { node: [7; 16], drive: 1, drives: 2, epoch: 9, generation: 3, cores: 4 };
+        let (node, losses_before) = ([7; 16], 11);
+        let superblock =
+            Superblock { node, drive: 1, drives: 2, epoch: 9, generation: 3, cores: 4, losses_before };
         let bytes = superblock.encode();
         assert_eq!(Superblock::decode(&bytes), Ok(superblock));
         for bit in 0..SUPERBLOCK_BYTES * 8 {

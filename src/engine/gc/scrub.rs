@@ -373,7 +373,8 @@ impl<H: Host> Engine<H> {
         if !self.inner.extents.is_referred(extent.extent) {
             return Ok(None);
         }
-        match read_blocks(self, extent, offset, length).await {
+        let buffer = self.host().pool().acquire(length).await;
+        match read_blocks(self, extent, offset, length, buffer).await {
             Ok(buffer) => Ok(Some(Ok(buffer[..length].to_vec()))),
             Err(Broken::Flaw(flaw)) => Ok(Some(Err(flaw))),
             Err(Broken::Error(error)) => Err(error),

@@ -171,6 +171,19 @@ impl Catalogue {
         versions.insert(at, entry);
     }
 
+    /// Takes up what another core has.
+    pub fn absorb(&mut self, mut other: Self) {
+        for (bucket, mut contents) in other.buckets {
+            let mine = self.contents(bucket);
+            mine.keys.append(&mut contents.keys);
+            mine.uploads.append(&mut contents.uploads);
+        }
+        self.table.append(&mut other.table);
+        self.config.append(&mut other.config);
+        self.events.append(&mut other.events);
+        self.renames.append(&mut other.renames);
+    }
+
     /// Drops what belongs to buckets that `table` does not have: the engine does so when one is deleted.
     pub fn drop_buckets_beyond(&mut self, table: &BTreeMap<BucketId, (Bucket, Location)>) {
         self.buckets.retain(|id, _| table.contains_key(id));

@@ -36,6 +36,7 @@ pub struct Identity {
     pub epoch: u64,
     pub generation: u32,
     pub cores: u32,
+    pub losses_before: SegmentId,
 }
 
 impl Inventory {
@@ -48,8 +49,14 @@ impl Inventory {
     /// The newest superblock.
     pub fn identity(&self) -> Option<Identity> {
         let newest = self.superblocks.iter().flatten().max_by_key(|it| (it.epoch, it.drives))?;
-        let Superblock { node, epoch, generation, cores, .. } = *newest;
-        Some(Identity { node, epoch, generation, cores })
+        let Superblock { node, epoch, generation, cores, losses_before, .. } = *newest;
+        Some(Identity { node, epoch, generation, cores, losses_before })
+    }
+
+    /// Whether the log may lack changes that a start was told to go on without: then checkpoints know better.
+    pub fn is_lossy(&self) -> bool {
+        let before = self.identity().map_or(0, |identity| identity.losses_before);
+        self.logs.keys().any(|id| *id < before)
     }
 }
 

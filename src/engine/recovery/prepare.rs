@@ -6,12 +6,17 @@ use super::OpenError;
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::damage::{Damage, DamageKind};
 use crate::engine::format::superblock::Superblock;
+use crate::engine::format::{FileName, SegmentId};
 use crate::engine::{SUPERBLOCK_NAME, SUPERBLOCK_NAMES, Shared};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
-/// Reads or makes the superblocks of all drives for a node of `cores` cores. Once for each start, on any
-/// one thread, before the engines are made.
-pub async fn prepare<H: Host>(host: &H, cores: usize) -> Result<Arc<Shared>, OpenError> {
+/// Reads or makes the superblocks of all drives for a node of `cores` cores, which goes on without what is damaged
+/// if it `accepts_damage`. Once for each start, on any one thread, before the engines are made.
+pub async fn prepare<H: Host>(
+    host: &H,
+    cores: usize,
+    accepts_damage: bool,
+) -> Result<Arc<Shared>, OpenError> {
     let mut found = Vec::new();
     for (drive, disk) in host.disks().iter().enumerate() {
         found.push(read(disk, drive).await?);
@@ -33,6 +38,9 @@ pub async fn prepare<H: Host>(host: &H, cores: usize) -> Result<Arc<Shared>, Ope
         next.generation += 1;
         next.cores = cores as u32;
     }
+    if accepts_damage {
+        next.losses_before = first_unused_log(host)?;
+    }
     next.epoch += 1;
     next.drives = host.disks().len() as u32;
     for (drive, disk) in host.disks().iter().enumerate() {
@@ -45,7 +53,20 @@ pub async fn prepare<H: Host>(host: &H, cores: usize) -> Result<Arc<Shared>, Ope
 fn first<H: Host>(host: &H, cores: usize) -> Superblock {
     let mut node = [0; 16];
     host.random(&mut node);
-    Superblock { node, drive: 0, drives: 1, epoch: 0, generation: 1, cores: cores as u32 }
+    Superblock { node, drive: 0, drives: 1, epoch: 0, generation: 1, cores: cores as u32, losses_before: 0 }
+}
+
+/// The number behind that of every log segment there is.
+fn first_unused_log<H: Host>(host: &H) -> Result<SegmentId, OpenError> {
+    let mut unused = 0;
+    for disk in host.disks() {
+        for file in disk.list()? {
+            if let Some(FileName::Log(id)) = FileName::parse(&file.name) {
+                unused = unused.max(id.saturating_add(1));
+            }
+        }
+    }
+    Ok(unused)
 }
 
 /// Every drive that the node had must be there; new ones may come after them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::format::segment::{BatchHeader, SegmentHeader, SegmentKind};
+use crate::engine::log::scan::{Opened, SegmentScanner};
 use crate::io::sim::Faults;
 use crate::io::{Buffer, Disk, Durability};
 
@@ -151,4 +152,29 @@ fn cleaning_gives_nothing_up_because_a_drive_was_away_for_a_while() {
             }
         });
     }
+}
+
+#[test]
+fn a_batch_that_another_segment_left_at_the_same_place_is_none_of_this_one() {
+    let simulation = Simulation::new(6);
+    simulation.block_on(async {
+        let (node, _) = filled(&simulation).await;
+        let (id, _) = node.core(0).inner.log.sealed_segments()[0];
+        let (name, place) = (FileName::Log(id).to_string(), BLOCK_BYTES as u64);
+        let batch =
+            BatchHeader::decode(&simulation.disk(0).peek(&name, place, BLOCK_BYTES).unwrap()).unwrap();
+        let scanned = async || {
+            let file = simulation.disk(0).open(&name, OpenMode::Read).await.unwrap();
+            match SegmentScanner::open(&simulation.disk(0), file, id).await.unwrap() {
+                Opened::Segment(mut scanner) => scanner.batch(BLOCK_BYTES as u32).await.unwrap(),
+                _ => panic!("{name} is whole"),
+            }
+        };
+        assert_eq!(scanned().await, Some(batch));
+        for other in [BatchHeader { nonce: !batch.nonce, ..batch }, BatchHeader { segment: id + 1, ..batch }]
+        {
+            write_block(&simulation, &name, OpenMode::Write, place, &other.encode()).await;
+            assert_eq!(scanned().await, None);
+        }
+    });
 }

@@ -361,11 +361,11 @@ fn a_start_that_was_cut_can_be_repeated() {
         for steps in 1..80 {
             let simulation = Simulation::new(steps);
             if before > 0 {
-                simulation.block_on(prepare(&simulation.host(before), 1)).unwrap();
+                simulation.block_on(prepare(&simulation.host(before), 1, false)).unwrap();
             }
-            let cut = simulation.block_on_for(prepare(&simulation.host(3), 2), steps);
+            let cut = simulation.block_on_for(prepare(&simulation.host(3), 2, false), steps);
             simulation.crash();
-            let again = simulation.block_on(prepare(&simulation.host(3), 2));
+            let again = simulation.block_on(prepare(&simulation.host(3), 2, false));
             assert!(again.is_ok(), "{before} drives before, {steps} steps: {:?}", again.err());
             assert!(cut.is_none_or(|cut| cut.is_ok()));
         }
@@ -478,5 +478,45 @@ fn half_a_checkpoint_keeps_no_room_of_a_full_drive() {
         );
         room(u64::MAX);
         checkpoint::write(node.core(0)).await.unwrap();
+    });
+}
+
+#[test]
+fn an_object_is_durable_in_every_segment_that_it_was_written_to() {
+    for seed in 0..10 {
+        let simulation = Simulation::new(seed);
+        let id = simulation.block_on(async {
+            let node = Node::start_with(&simulation, 1, 1, tiny()).await.unwrap();
+            let id = bucket(&node).await;
+            put(node.core(0), id, b"k", &content(1, 2_500_000)).await.unwrap();
+            let data = files(&simulation, 0, "data-");
+            assert!(data.len() > 2, "{data:?}");
+            id
+        });
+        simulation.crash();
+        simulation.block_on(async {
+            let node = Node::start_with(&simulation, 1, 1, tiny()).await.unwrap();
+            assert!(get(node.core(0), id, b"k").await == Ok(Some(content(1, 2_500_000))), "seed {seed}");
+        });
+    }
+}
+
+#[test]
+fn payload_that_finds_no_room_where_other_payload_was_freed_is_refused() {
+    run(1, |simulation| async move {
+        let node = Node::start_with(&simulation, 1, 1, tiny()).await.unwrap();
+        let (id, engine) = (bucket(&node).await, node.core(0));
+        for number in 0..2u64 {
+            put(engine, id, &number.to_le_bytes(), &content(number, 400_000)).await.unwrap();
+        }
+        engine.delete(id, &0u64.to_le_bytes(), Deletion::default()).await.unwrap();
+        engine.host().sleep(Duration::from_secs(5)).await;
+        let disk = simulation.disk(0);
+        let space = disk.space().unwrap();
+        let capacity_bytes = space.bytes_total - space.bytes_free + 16_384;
+        disk.set_faults(Faults { capacity_bytes, ..Faults::default() });
+        let refused = put(engine, id, b"k", &content(2, 300_000)).await.err();
+        assert_eq!(refused, Some(EngineError::Full));
+        assert_eq!(get(engine, id, b"k").await, Ok(None));
     });
 }

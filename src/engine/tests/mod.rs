@@ -97,8 +97,8 @@ impl Node {
         drives: usize,
         options: Options,
     ) -> Result<Self, OpenError> {
-        let hosts: Vec<SimHost> = (0..cores).map(|_| simulation.host_with_arena(drives, 4 << 20)).collect();
-        let shared = prepare(&hosts[0], cores).await?;
+        let hosts: Vec<SimHost> = (0..cores).map(|_| simulation.host_with_arena(drives, 8 << 20)).collect();
+        let shared = prepare(&hosts[0], cores, options.accept_damage).await?;
         let known = Rc::new(RefCell::new(Vec::new()));
         let mut engines = Vec::new();
         for (me, host) in hosts.into_iter().enumerate() {

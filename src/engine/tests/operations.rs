@@ -126,6 +126,40 @@ fn a_reader_keeps_what_is_deleted_under_it() {
 }
 
 #[test]
+fn downloads_that_begin_together_do_not_wait_for_each_others_buffers() {
+    // More of them than there are buffers, each with a second run that can be read before the first: the
+    // checksums of that one are to be read yet. What was read ahead took all buffers, and nothing could be sent.
+    run(|simulation| async move {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let id = bucket(&node, "b").await;
+        for number in 0..40u64 {
+            put(node.core(0), id, &number.to_le_bytes(), &content(number, 300_000)).await.unwrap();
+        }
+        node.shutdown().await;
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let engine = node.core(0);
+        let buffers = engine.host().pool().large_available();
+        assert!(buffers < 40, "{buffers} buffers are enough");
+        let mut objects = Vec::new();
+        for number in 0..40u64 {
+            objects.push(engine.get(id, &number.to_le_bytes(), None).await.unwrap().found().unwrap());
+        }
+        let mut under_way = Vec::new();
+        for (number, object) in (0..).zip(objects) {
+            let (done, ended) = crate::base::local::oneshot();
+            engine.host().spawn(async move { done.send(read(&object, 0..300_000).await) });
+            under_way.push((number, ended));
+        }
+        for (number, ended) in under_way {
+            let minute = engine.host().sleep(std::time::Duration::from_secs(60));
+            let ended = crate::base::local::within(ended, minute).await.expect("it comes to an end");
+            assert!(ended.unwrap().unwrap() == content(number, 300_000), "object {number}");
+        }
+        assert_eq!(engine.host().pool().large_available(), buffers);
+    });
+}
+
+#[test]
 fn an_abandoned_upload_leaves_nothing_behind() {
     run(|simulation| async move {
         let node = Node::start(&simulation, 2, 1).await.unwrap();

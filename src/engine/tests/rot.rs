@@ -245,6 +245,8 @@ fn judge(simulation: &Simulation, judged: Judged, draw: &mut Draw) {
                 let node = Node::start_with(simulation, cores, drives, options.clone()).await;
                 let node = node.unwrap_or_else(|error| panic!("{told}: {error}"));
                 judge_accepted(&node, &judged, &told).await;
+                node.shutdown().await;
+                judge_check(simulation, &judged, &told).await;
                 return;
             }
         };
@@ -344,7 +346,17 @@ async fn judge_accepted(node: &Node, judged: &Judged, told: &str) {
         }
     }
     assert!(node.engines.iter().any(|engine| engine.damages().count > 0), "{told}: nothing is told");
-    node.shutdown().await;
+}
+
+/// The offline check calls what is damaged damage; not that log and checkpoint differ since changes were given up.
+async fn judge_check(simulation: &Simulation, judged: &Judged, told: &str) {
+    let disks: Vec<_> = (0..judged.drives).map(|drive| simulation.disk(drive)).collect();
+    let report = offline::check(&disks, &offline::Options::default(), &mut |_| {}).await;
+    let report = report.unwrap_or_else(|error| panic!("{told}: {error}"));
+    for finding in report.findings.iter().filter(|it| it.severity == offline::Severity::Damage) {
+        let is_there = finding.spot.file.ends_with(&judged.rot.file);
+        assert!(is_there || finding.area == offline::Area::Log, "{told}: {finding:#?}");
+    }
 }
 
 #[test]

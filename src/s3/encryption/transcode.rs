@@ -59,7 +59,7 @@ impl<'a, H: Host> Outlet<'a, H> {
             true => None,
             false => Some(engine.payload_writer(Some(stored)).await?),
         };
-        Ok(Self { engine, writer, sealer: run.map(Sealer::new), buffer: buffer(engine.host()) })
+        Ok(Self { engine, writer, sealer: run.map(Sealer::new), buffer: buffer() })
     }
 
     async fn write(&mut self, mut payload: &[u8]) -> Result<(), S3Error> {
@@ -87,8 +87,7 @@ impl<'a, H: Host> Outlet<'a, H> {
             sealer.end_buffer(&mut self.buffer, is_last);
         }
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        let next = buffer(self.engine.host());
-        writer.write(std::mem::replace(&mut self.buffer, next)).await?;
+        writer.write(std::mem::replace(&mut self.buffer, buffer())).await?;
         Ok(())
     }
 
@@ -103,6 +102,6 @@ impl<'a, H: Host> Outlet<'a, H> {
 
 /// A buffer beside the one that is read into. Who holds one of the pool's must not wait for another: copies
 /// that all did would wait for each other.
-fn buffer<H: Host>(host: &H) -> Buffer {
-    host.pool().acquire_now(BUFFER_BYTES)
+fn buffer() -> Buffer {
+    Buffer::heap(BUFFER_BYTES)
 }

@@ -75,7 +75,7 @@ impl Node {
     fn start(simulation: Simulation, settings: Settings) -> Self {
         let host = simulation.host(1);
         let engine = simulation.block_on(async {
-            let shared = prepare(&host, 1).await.expect("drives of this node");
+            let shared = prepare(&host, 1, false).await.expect("drives of this node");
             let engine = Engine::new(host.clone(), Rc::new(Alone), shared, options());
             engine.recover().await.expect("a whole log");
             engine

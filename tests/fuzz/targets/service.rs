@@ -128,7 +128,7 @@ impl Node {
             ..Options::default()
         };
         let engine = simulation.block_on(async {
-            let shared = prepare(&host, 1).await.expect("an empty drive");
+            let shared = prepare(&host, 1, false).await.expect("an empty drive");
             let engine = Engine::new(host.clone(), Rc::new(Alone), shared, options);
             engine.recover().await.expect("an empty drive");
             engine

@@ -215,7 +215,7 @@ impl Run<'_> {
         if start.other_order && self.drives > 1 {
             let order: Vec<usize> = (0..self.drives).rev().collect();
             let host = self.simulation.host_over(&order);
-            let refused = self.wait("a refusal", prepare(&host, start.cores.into())).err();
+            let refused = self.wait("a refusal", prepare(&host, start.cores.into(), false)).err();
             assert!(matches!(refused, Some(OpenError::Foreign(_))), "drives in another order: {refused:?}");
         }
         self.simulation.set_faults(faults_of(start.failing));
