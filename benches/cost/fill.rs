@@ -59,7 +59,7 @@ pub fn with_core<T: Send + 'static>(
     let run = move || {
         pin(&[cpu])?;
         let done = runtime::run(config, async move |host: RingHost| {
-            let shared = prepare(&host, 1).await.map_err(|error| error.to_string())?;
+            let shared = prepare(&host, 1, false).await.map_err(|error| error.to_string())?;
             let options = Options { cache_bytes: 1 << 20, scrub_bytes_per_second: 0, ..Options::default() };
             let core = Core::new(host, Rc::new(Alone), shared, options);
             core.recover().await.map_err(|error| error.to_string())?;

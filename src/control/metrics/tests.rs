@@ -121,7 +121,7 @@ impl Cores for Told {
 fn a_silent_core_is_down_and_takes_nothing_from_the_sums() {
     let simulation = Simulation::new(1);
     let host = simulation.host(1);
-    let shared = simulation.block_on(prepare(&host, CORES)).unwrap();
+    let shared = simulation.block_on(prepare(&host, CORES, false)).unwrap();
     let engine = Engine::new(host, Rc::new(First), shared, Options::default());
     let silent = Rc::new(Cell::new(Some(1)));
     let metrics = Metrics::new(engine.clone(), Box::new(Told { engine, silent: silent.clone() }));
