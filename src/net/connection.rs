@@ -160,8 +160,11 @@ impl<S: Service> Connection<S> {
         let mut begun = !wire.unread().is_empty();
         wire.member().grant(|allowances| if begun { allowances.head } else { allowances.idle });
         loop {
-            let parse_began = Instant::now();
-            if begun && let Some((head, consumed)) = self.parser.parse(wire.unread()).map_err(refused)? {
+            // The clock is read only where there is something to parse.
+            let parse_began = begun.then(Instant::now);
+            if let Some(parse_began) = parse_began
+                && let Some((head, consumed)) = self.parser.parse(wire.unread()).map_err(refused)?
+            {
                 wire.skip(consumed);
                 let framing = Framing::of(&head).map_err(refused)?;
                 wire.member().connections.meters().parsing.observe_duration(parse_began.elapsed());

@@ -13,7 +13,7 @@ use crate::control::metrics::{CoreAnswer, CoreCounts, Cores};
 use crate::engine::{BucketId, Engine};
 use crate::io::Host;
 use crate::net::Connections;
-use crate::ring::RingHost;
+use crate::ring::{RingDisk, RingHost};
 use crate::s3::S3Service;
 
 /// Pause between looks at how long the core's tasks wait for their turn.
@@ -57,6 +57,7 @@ impl Counts {
             loop_delay: self.loop_delay.snapshot(),
             operations,
             operations_waiting,
+            drives: self.host.disks().iter().map(RingDisk::counts).collect(),
             calls,
             calls_waiting,
         }

@@ -8,10 +8,13 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use io_uring::{opcode, squeue, types};
 use rustix::fs::{Mode, OFlags};
 
+use super::host::monotonic;
+use super::meters::{Meters, Operation, OperationCounts};
 use super::queue::{Held, Ring};
 use crate::base::limits::BLOCK_BYTES;
 use crate::io::{Buffer, Disk, Durability, FileEntry, OpenMode, Space};
@@ -33,6 +36,7 @@ struct DiskInner {
     /// Files are opened with O_DIRECT.
     direct: bool,
     durable_write: DurableWrite,
+    meters: Meters,
 }
 
 /// How a durable write is asked for.
@@ -75,12 +79,20 @@ impl RingDisk {
         let directory = Rc::new(directory);
         let durable_write = durable_write(&directory);
         let (ring, path) = (ring.clone(), path.to_owned());
-        Ok(Self { inner: Rc::new(DiskInner { ring, number, directory, path, direct, durable_write }) })
+        let meters = Meters::default();
+        Ok(Self {
+            inner: Rc::new(DiskInner { ring, number, directory, path, direct, durable_write, meters }),
+        })
     }
 
     /// The data directory.
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    /// What this core's operations on the drive have come to.
+    pub fn counts(&self) -> Vec<OperationCounts> {
+        self.inner.meters.snapshot()
     }
 
     /// Moves `buffer[range]` from or to the file until all is done, the file ends or an error comes.
@@ -160,7 +172,8 @@ impl RingDisk {
         let DiskInner { ring, number, directory, path, direct, .. } = &*self.inner;
         let (ring, directory, path) = (ring.clone(), directory.clone(), path.clone());
         let (number, direct) = (*number, *direct);
-        Self { inner: Rc::new(DiskInner { ring, number, directory, path, direct, durable_write }) }
+        let meters = Meters::default();
+        Self { inner: Rc::new(DiskInner { ring, number, directory, path, direct, durable_write, meters }) }
     }
 
     fn entry(
@@ -189,6 +202,11 @@ impl RingDisk {
                 .rw_flags(self.write_flags(*durability))
                 .build(),
         }
+    }
+
+    /// Counts an operation that has just ended.
+    fn ended(&self, operation: Operation, began: Duration, bytes: Option<usize>) {
+        self.inner.meters.ended(operation, monotonic().saturating_sub(began), bytes);
     }
 
     fn write_flags(&self, durability: Durability) -> i32 {
@@ -253,7 +271,9 @@ impl Disk for RingDisk {
         range: Range<usize>,
     ) -> (io::Result<usize>, Buffer) {
         let start = range.start;
+        let began = monotonic();
         let (result, mut buffer) = self.transfer(file, offset, buffer, range, Direction::Read).await;
+        self.ended(Operation::Read, began, result.as_ref().ok().copied());
         if let Ok(count @ 1..) = result
             && buffer.len() < start + count
         {
@@ -272,6 +292,11 @@ impl Disk for RingDisk {
     ) -> (io::Result<()>, Buffer) {
         let bytes = range.len();
         let direction = Direction::Write(durability);
+        let operation = match durability {
+            Durability::Buffered => Operation::Write,
+            Durability::Durable => Operation::WriteDurable,
+        };
+        let began = monotonic();
         let (result, buffer) = self.transfer(file, offset, buffer, range, direction).await;
         let result = match result {
             Ok(count) if count < bytes => Err(io::Error::new(
@@ -281,11 +306,15 @@ impl Disk for RingDisk {
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
+        self.ended(operation, began, result.is_ok().then_some(bytes));
         (result, buffer)
     }
 
     async fn sync(&self, file: &RingFile) -> io::Result<()> {
-        self.run_on(&file.fd, sync_entry(file)).await
+        let began = monotonic();
+        let result = self.run_on(&file.fd, sync_entry(file)).await;
+        self.ended(Operation::Sync, began, result.is_ok().then_some(0));
+        result
     }
 
     async fn allocate(&self, file: &RingFile, range: Range<u64>) -> io::Result<()> {

@@ -147,7 +147,7 @@ impl Host for RingHost {
     }
 
     fn monotonic(&self) -> Duration {
-        clock(ClockId::Monotonic)
+        monotonic()
     }
 
     /// Panics if the kernel gives no random bytes, which it always does once it has booted.
@@ -171,6 +171,11 @@ impl Host for RingHost {
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + 'static {
         monoio::time::sleep(duration)
     }
+}
+
+/// Time since some moment that all cores have in common.
+pub(super) fn monotonic() -> Duration {
+    clock(ClockId::Monotonic)
 }
 
 /// Both clocks exist on every kernel that has io_uring, and count up from zero.

@@ -132,7 +132,13 @@ fn counters_match_the_requests_that_were_made() {
         let count = scrape.sum("ringcask_stage_duration_seconds_count", &[("stage", stage)]);
         assert!(count >= least, "{stage}: {count}");
     }
-    assert!(scrape.sum("ringcask_log_batch_records_count", &[]) >= 9.0);
+    let durable = [("drive", "0"), ("operation", "write_durable")];
+    let batches = scrape.sum("ringcask_log_batch_records_count", &[]);
+    assert!(scrape.sum("ringcask_drive_operation_duration_seconds_count", &durable) >= batches);
+    let written = [("drive", "0"), ("operation", "write")];
+    assert!(scrape.sum("ringcask_drive_moved_bytes_total", &written) >= 3_100_000.0);
+    assert_eq!(scrape.sum("ringcask_drive_failures_total", &[]), 0.0);
+    assert!(batches >= 9.0);
     assert!(scrape.sum("ringcask_log_batch_records_sum", &[]) >= 9.0);
     assert!(scrape.sum("ringcask_cache_hits_total", &[]) >= 5.0);
     assert_eq!(scrape.sum("ringcask_buckets", &[]), 1.0);

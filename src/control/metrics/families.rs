@@ -11,6 +11,7 @@ use super::{CoreCounts, Report};
 use crate::base::instruments::Distribution;
 use crate::engine::{FailedPart, Usage};
 use crate::io::Space;
+use crate::ring::meters::OperationCounts;
 use crate::s3::meters::RequestCounts;
 
 /// All series of one name.
@@ -246,6 +247,29 @@ pub const FAMILIES: &[Family] = &[
     gauge("ringcask_drive_free_bytes", "Free bytes of the file system of each drive.", |report, out| {
         by_drive(report, out, |space| space.bytes_free);
     }),
+    histogram(
+        "ringcask_drive_operation_duration_seconds",
+        "From asking a drive for something until it has answered, with the wait in the core's ring.",
+        |report, out| {
+            for ((drive, operation), (durations, ..)) in drive_operations(report) {
+                out.histogram(&[("drive", &drive), ("operation", &operation)], &durations, Unit::Seconds);
+            }
+        },
+    ),
+    counter(
+        "ringcask_drive_moved_bytes_total",
+        "Bytes read from and written to each drive.",
+        |report, out| {
+            for ((drive, operation), (_, bytes, _)) in drive_operations(report) {
+                out.value(&[("drive", &drive), ("operation", &operation)], bytes);
+            }
+        },
+    ),
+    counter("ringcask_drive_failures_total", "Operations of each drive that failed.", |report, out| {
+        for ((drive, operation), (.., failures)) in drive_operations(report) {
+            out.value(&[("drive", &drive), ("operation", &operation)], failures);
+        }
+    }),
     gauge("ringcask_failed", "Whether a part of the core takes no changes any more.", |report, out| {
         for (core, counts) in answered(report) {
             for part in FailedPart::ALL {
@@ -310,6 +334,20 @@ fn by_drive(report: &Report, out: &mut Samples<'_>, value: fn(Space) -> u64) {
             out.value(&[("drive", &drive)], value(space));
         }
     }
+}
+
+/// What the operations of all cores on each drive came to: durations, bytes and failures.
+fn drive_operations(report: &Report) -> BTreeMap<(usize, &'static str), (Distribution, u64, u64)> {
+    let mut all: BTreeMap<_, (Distribution, u64, u64)> = BTreeMap::new();
+    for (drive, counts) in report.known.iter().flat_map(|core| core.drives.iter().enumerate()) {
+        for OperationCounts { operation, durations, bytes, failures } in counts {
+            let sum = all.entry((drive, operation.name())).or_default();
+            sum.0.add(durations);
+            sum.1 += bytes;
+            sum.2 += failures;
+        }
+    }
+    all
 }
 
 /// What all cores counted together.

@@ -26,6 +26,7 @@ use crate::engine::{Bucket, BucketId, Engine, EngineCounts};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{BufferUsage, Host, TimestampMs};
 use crate::net::ConnectionCounts;
+use crate::ring::meters::OperationCounts;
 use crate::s3::error::Code;
 use crate::s3::meters::RequestCounts;
 
@@ -67,6 +68,8 @@ pub struct CoreCounts {
     /// Operations of the storage ring under way.
     pub operations: usize,
     pub operations_waiting: usize,
+    /// The core's operations on each drive.
+    pub drives: Vec<Vec<OperationCounts>>,
     /// Calls to other cores under way.
     pub calls: usize,
     pub calls_waiting: usize,

@@ -1,6 +1,7 @@
 //! The text of a scrape, and what it says when a core is silent.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::future::{Future, pending, ready};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -9,9 +10,9 @@ use std::time::Duration;
 
 use super::families::FAMILIES;
 use super::text::{Samples, Type, Unit, begin};
-use super::{CoreAnswer, CoreCounts, Cores, Metrics};
+use super::{CoreAnswer, CoreCounts, Cores, Metrics, Report};
 use crate::base::instruments::{Counts, Distribution, Durations};
-use crate::engine::{BucketId, Engine, Mesh, Message, Options, Reply, prepare};
+use crate::engine::{Bucket, BucketId, Engine, Mesh, Message, Options, Reply, Usage, Versioning, prepare};
 use crate::io::Host;
 use crate::io::sim::{SimHost, Simulation};
 use crate::net::ConnectionCounts;
@@ -110,11 +111,48 @@ impl Cores for Told {
             loop_delay: Distribution::default(),
             operations: 0,
             operations_waiting: 0,
+            drives: Vec::new(),
             calls: 0,
             calls_waiting: 0,
         };
         Box::pin(ready(Some(Box::new(counts))))
     }
+}
+
+#[test]
+fn buckets_beyond_the_limit_are_counted_and_holds_are_summed_over_cores() {
+    let simulation = Simulation::new(1);
+    let host = simulation.host(1);
+    let shared = simulation.block_on(prepare(&host, CORES, false)).unwrap();
+    let engine = Engine::new(host, Rc::new(First), shared, Options::default());
+    let bucket = |id, name: &str| {
+        let (created, versioning, settings) = (0, Versioning::default(), BTreeMap::new());
+        Rc::new(Bucket { id, name: name.to_owned(), created, versioning, settings })
+    };
+    let buckets = vec![bucket(1, "albums"), bucket(2, "photos")];
+    let told = Told { engine, silent: Rc::default() };
+    let answer = |core| {
+        let mut counts = simulation.block_on(told.ask(core, Arc::from([]))).unwrap();
+        let held = |objects| Usage { objects, versions: 0, bytes: 10 * objects };
+        counts.engine.buckets = vec![held(1), held(core as u64)];
+        Some(Rc::from(counts))
+    };
+    let cores: Vec<_> = (0..CORES).map(answer).collect();
+    let known = cores.iter().flatten().cloned().collect();
+    let mut report = Report { started: 0, cores, known, buckets, buckets_count: 7 };
+    let shown = |report: &Report, name: &str| {
+        let family = FAMILIES.iter().find(|family| family.name == name).unwrap();
+        let mut text = String::new();
+        (family.fill)(report, &mut Samples::new(family.name, &mut text));
+        text
+    };
+    assert_eq!(shown(&report, "ringcask_buckets"), "ringcask_buckets 7\n");
+    assert_eq!(shown(&report, "ringcask_buckets_not_shown"), "ringcask_buckets_not_shown 5\n");
+    let bytes = "ringcask_bucket_bytes{bucket=\"albums\"} 30\nringcask_bucket_bytes{bucket=\"photos\"} 30\n";
+    assert_eq!(shown(&report, "ringcask_bucket_bytes"), bytes);
+    // A part of a bucket is not what it holds.
+    report.cores[1] = None;
+    assert_eq!(shown(&report, "ringcask_bucket_bytes"), "");
 }
 
 #[test]
