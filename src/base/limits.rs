@@ -528,6 +528,11 @@ pub const OFFLINE_OBJECTS_NAMED_MAX: usize = 100;
 /// is no such upload.
 pub const COMPLETED_VERSIONS_MAX: usize = 16;
 
+/// Bytes of a leaf of the index, in which entries stand packed; one that is longer than this is a leaf of its own.
+/// A change moves half a leaf, a look-up reads half of one; smaller leaves need more of what points to them (about
+/// 120 bytes a leaf).
+pub const INDEX_LEAF_BYTES_MAX: usize = 2048;
+
 /// Index entries that a checkpoint or another long walk handles before it lets the core do something else.
 pub const WALK_STEP_ENTRIES: usize = 512;
 

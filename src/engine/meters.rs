@@ -106,7 +106,7 @@ impl<H: Host> Engine<H> {
             checkpoints: inner.checkpoint.writing(),
             is_checkpoint_under_way: inner.checkpoint.is_writing(),
             checkpoint_log_bytes: inner.checkpoint.log_bytes_since(inner.log.bytes_written()),
-            checkpoint_log_bytes_due: inner.options.checkpoint_log_bytes,
+            checkpoint_log_bytes_due: inner.checkpoint.log_bytes_due(inner.options.checkpoint_log_bytes),
             scrub: self.scrub_progress(),
             damages: inner.damages.borrow().count(),
             events_queued: index.events.count(),

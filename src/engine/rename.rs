@@ -184,7 +184,7 @@ impl<H: Host> Engine<H> {
         let found = {
             let index = self.inner.index.borrow();
             let current = index.object(bucket, &key);
-            Entry::check(current, condition)?;
+            Entry::check(current.as_ref(), condition)?;
             current.ok_or(EngineError::NoSuchObject)?.record()
         };
         let put = self.object_record(bucket, &key, found).await?;

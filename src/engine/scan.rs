@@ -90,7 +90,7 @@ fn scan(
         let Some((key, entry)) = walk.next() else { return (scanned, None) };
         let newer = before.take().filter(|before| before.key == key);
         let is_last = walk.peek().is_none_or(|(next, _)| *next != key);
-        let version = describe(key, entry, newer.as_ref(), is_last);
+        let version = describe(key, &entry, newer.as_ref(), is_last);
         before = Some(ScanPosition {
             key: newer.as_ref().map_or_else(|| key.to_vec(), |newer| newer.key.clone()),
             sequence: entry.sequence,

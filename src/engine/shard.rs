@@ -246,14 +246,17 @@ impl<H: Host> Engine<H> {
         let replaced = {
             let index = self.inner.index.borrow();
             let shard = index.buckets.get(&put.bucket);
-            let current = shard.and_then(|shard| shard.objects.get(&*put.key));
-            Entry::check(current, condition)?;
-            let newest = current.or_else(|| shard?.newest_kept(&put.key));
-            put.sequence = self.sequence_after(newest);
+            let current = shard.and_then(|shard| shard.objects.newest(&put.key));
+            Entry::check(current.as_ref(), condition)?;
+            let kept = if current.is_none() { shard.and_then(|it| it.newest_kept(&put.key)) } else { None };
+            put.sequence = self.sequence_after(current.as_ref().or(kept.as_ref()));
             match current.filter(|entry| entry.is_null()) {
                 _ if !put.is_null => None,
-                Some(entry) => locked(entry),
-                None => shard.and_then(|it| it.version_kept(&put.key, VersionId::Null)).and_then(locked),
+                Some(entry) => locked(&entry),
+                None => {
+                    let replaced = shard.and_then(|it| it.version_kept(&put.key, VersionId::Null));
+                    replaced.as_ref().and_then(locked)
+                }
             }
         };
         match replaced {
@@ -314,7 +317,7 @@ impl<H: Host> Engine<H> {
             if entry.is_delete_marker() {
                 return Err(EngineError::DeleteMarker);
             }
-            Entry::check(Some(entry), condition)?;
+            Entry::check(Some(&entry), condition)?;
             entry.record()
         };
         let stored = self.object_record(bucket, key, place).await?;
@@ -380,7 +383,7 @@ impl<H: Host> Engine<H> {
         let (is_delete_marker, locked) = {
             let index = self.inner.index.borrow();
             let entry = index.version(bucket, key, Some(version));
-            Entry::check(entry, &deletion.condition)?;
+            Entry::check(entry.as_ref(), &deletion.condition)?;
             let Some(entry) = entry else {
                 return Ok(Deleted { existed: false, version: Some(version), is_delete_marker: false });
             };
@@ -388,7 +391,7 @@ impl<H: Host> Engine<H> {
             if deletion.only_replaced && newest.is_some_and(|newest| newest.sequence == entry.sequence) {
                 return Err(EngineError::ConditionFailed);
             }
-            (entry.is_delete_marker(), locked(entry))
+            (entry.is_delete_marker(), locked(&entry))
         };
         if let Some(place) = locked {
             self.check_lock(bucket, key, place, deletion.bypass_governance).await?;
@@ -414,10 +417,10 @@ impl<H: Host> Engine<H> {
             let index = self.inner.index.borrow();
             let current = index.object(bucket, key);
             let newest = index.version(bucket, key, None);
-            Entry::check_newest(newest, &deletion.condition)?;
+            Entry::check_newest(newest.as_ref(), &deletion.condition)?;
             let replaced = if is_null { index.version(bucket, key, Some(VersionId::Null)) } else { None };
-            let sequence = self.sequence_after(newest);
-            (current.is_some(), sequence, replaced.and_then(locked))
+            let sequence = self.sequence_after(newest.as_ref());
+            (current.is_some(), sequence, replaced.as_ref().and_then(locked))
         };
         if let Some(place) = locked {
             self.check_lock(bucket, key, place, deletion.bypass_governance).await?;
@@ -485,7 +488,7 @@ impl<H: Host> Engine<H> {
             return self.completed_before(bucket, &key, id, versioning).await;
         }
         let (condition, events) = (completion.condition.clone(), completion.events.clone());
-        Entry::check(self.inner.index.borrow().object(bucket, &key), &condition)?;
+        Entry::check(self.inner.index.borrow().object(bucket, &key).as_ref(), &condition)?;
         let mut put = assemble(&self.inner.index.borrow(), bucket, &key, id, completion)?;
         self.place_version(&mut put, &condition, versioning).await?;
         self.commit_put(put, versioning, events).await

@@ -35,6 +35,8 @@ pub struct State {
     kept: RefCell<VecDeque<(u32, LogPosition)>>,
     /// Log written when the last one began.
     bytes_written: Cell<u64>,
+    /// Length of the last one that was written.
+    image_bytes: Cell<u64>,
     index_ready: Cell<bool>,
     /// Checkpoints of earlier generations are gone.
     old_dropped: Cell<bool>,
@@ -49,6 +51,7 @@ impl State {
             turn: Semaphore::new(1),
             kept: RefCell::default(),
             bytes_written: Cell::new(0),
+            image_bytes: Cell::new(0),
             index_ready: Cell::new(false),
             old_dropped: Cell::new(false),
             writing: Durations::default(),
@@ -110,6 +113,13 @@ impl State {
     pub fn log_bytes_since(&self, bytes_written: u64) -> u64 {
         bytes_written - self.bytes_written.get()
     }
+
+    /// How much log makes the next checkpoint due: as much as the last one has, or with a small index
+    /// `log_bytes_min`. So checkpoints write no more than the log does, however large the index is, and a start
+    /// replays no more than it loads.
+    pub fn log_bytes_due(&self, log_bytes_min: u64) -> u64 {
+        self.image_bytes.get().max(log_bytes_min)
+    }
 }
 
 /// Writes a checkpoint of this core.
@@ -168,6 +178,7 @@ async fn write_draft<H: Host>(
     let file = disk.open(draft, OpenMode::Create).await?;
     let mut image = Image { disk: disk.clone(), file, offset: BLOCK_BYTES as u64, header };
     image.header.entries = write_entries(engine, &mut image).await?;
+    engine.inner.checkpoint.image_bytes.set(image.offset);
     image.write_at(0, &image.header.encode()).await?;
     disk.sync(&image.file).await
 }
@@ -294,7 +305,7 @@ fn encode_versions(
     };
     let mut count = 0;
     for (key, entry) in walk {
-        encode_object_entry(bucket, key, entry, out);
+        encode_object_entry(bucket, key, &entry, out);
         count += 1;
         if count == WALK_STEP_ENTRIES as u64 || out.len() >= BUFFER_BYTES {
             return (count, Some((key.into(), entry.sequence)));

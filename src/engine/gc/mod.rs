@@ -112,8 +112,8 @@ impl<H: Host> Engine<H> {
     pub(super) async fn maintain(&self) -> Result<(), EngineError> {
         let _turn = self.inner.maintenance.acquire(1).await;
         let state = &self.inner.checkpoint;
-        let due =
-            state.log_bytes_since(self.inner.log.bytes_written()) >= self.inner.options.checkpoint_log_bytes;
+        let due = state.log_bytes_since(self.inner.log.bytes_written())
+            >= state.log_bytes_due(self.inner.options.checkpoint_log_bytes);
         if due || !state.has_any() {
             checkpoint::write(self).await?;
         }

@@ -183,7 +183,7 @@ impl<H: Host> Engine<H> {
             Some((key, sequence)) => shard.walk_after(key, *sequence),
         };
         for (count, (key, entry)) in (1..).zip(walk) {
-            visit(key, entry);
+            visit(key, &entry);
             if count == WALK_STEP_ENTRIES {
                 return Some((key.into(), entry.sequence));
             }

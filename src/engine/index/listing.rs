@@ -26,34 +26,28 @@ impl BucketIndex {
     /// Objects and common prefixes of the query, at most `query.count_max` rows.
     pub fn list(&self, query: &ListQuery) -> ShardPage<ListedObject> {
         let fold = Fold { prefix: &query.prefix, delimiter: &query.delimiter };
-        let Some(mut from) = fold.start(&query.after) else {
+        let Some(from) = fold.start(&query.after) else {
             return ShardPage { rows: Vec::new(), more: false };
         };
         let mut rows = Vec::new();
-        loop {
-            let bound = (borrowed(&from), Bound::Unbounded);
-            let mut seek = None;
-            for (key, entry) in self.objects.range::<[u8], _>(bound) {
-                if !key.starts_with(&query.prefix) {
-                    break;
-                }
-                if rows.len() == query.count_max {
-                    return ShardPage { rows, more: true };
-                }
-                match fold.common_prefix(key) {
-                    None => rows.push(Row::Item(listed(key, entry))),
-                    Some(common) => {
-                        rows.push(Row::CommonPrefix(common.to_vec()));
-                        seek = successor(common).map(Bound::Included);
-                        break;
-                    }
-                }
+        let mut walk = self.walk_objects(borrowed(&from));
+        while let Some((key, entry)) = walk.next() {
+            if !key.starts_with(&query.prefix) {
+                break;
             }
-            match seek {
-                Some(next) => from = next,
-                None => return ShardPage { rows, more: false },
+            if rows.len() == query.count_max {
+                return ShardPage { rows, more: true };
+            }
+            match fold.common_prefix(key) {
+                None => rows.push(Row::Item(listed(key, &entry))),
+                Some(common) => {
+                    rows.push(Row::CommonPrefix(common.to_vec()));
+                    let Some(next) = successor(common) else { break };
+                    walk.seek(&next);
+                }
             }
         }
+        ShardPage { rows, more: false }
     }
 
     /// Versions and common prefixes of the query, at most `query.count_max` rows.
@@ -64,32 +58,27 @@ impl BucketIndex {
         };
         let mut rows = Vec::new();
         let mut key_before: Option<&[u8]> = None;
-        loop {
-            let mut seek = None;
-            for (key, entry) in walk {
-                if !key.starts_with(&query.prefix) {
-                    break;
-                }
-                if rows.len() == query.count_max {
-                    return ShardPage { rows, more: true };
-                }
-                if let Some(common) = fold.common_prefix(key) {
-                    rows.push(Row::CommonPrefix(common.to_vec()));
-                    seek = successor(common);
-                    break;
-                }
-                // The walk may have begun in the midst of a key's versions.
-                let is_latest = key_before != Some(key)
-                    && (*key != *query.key_after
-                        || self.newest(key).is_some_and(|newest| newest.sequence == entry.sequence));
-                rows.push(Row::Item(listed_version(key, entry, is_latest)));
-                key_before = Some(key);
+        while let Some((key, entry)) = walk.next() {
+            if !key.starts_with(&query.prefix) {
+                break;
             }
-            match seek {
-                Some(next) => walk = self.walk(Bound::Included(&next)),
-                None => return ShardPage { rows, more: false },
+            if rows.len() == query.count_max {
+                return ShardPage { rows, more: true };
             }
+            if let Some(common) = fold.common_prefix(key) {
+                rows.push(Row::CommonPrefix(common.to_vec()));
+                let Some(next) = successor(common) else { break };
+                walk.seek(&next);
+                continue;
+            }
+            // The walk may have begun in the midst of a key's versions.
+            let is_latest = key_before != Some(key)
+                && (*key != *query.key_after
+                    || self.newest(key).is_some_and(|newest| newest.sequence == entry.sequence));
+            rows.push(Row::Item(listed_version(key, &entry, is_latest)));
+            key_before = Some(key);
         }
+        ShardPage { rows, more: false }
     }
 
     /// The versions after the query's markers; `None` if nothing can follow.

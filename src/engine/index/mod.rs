@@ -7,8 +7,10 @@
 mod bucket;
 pub mod listing;
 mod owed;
+mod packed;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::format::record::{DeleteMarkerPut, ObjectPut, PartPut, Record, StoredPayload, version_of};
@@ -45,6 +47,8 @@ impl EntryFlags {
     const DELETE_MARKER: u8 = 2;
     /// It has a retention or a legal hold, perhaps one whose time is over: the record says more.
     const LOCKED: u8 = 4;
+    /// All bits.
+    const ALL: u8 = Self::NULL | Self::DELETE_MARKER | Self::LOCKED;
 
     pub fn new(is_null: bool, is_delete_marker: bool, is_locked: bool) -> Self {
         let bit = |is: bool, bit| if is { bit } else { 0 };
@@ -58,7 +62,7 @@ impl EntryFlags {
 
     /// Reads the number on disk.
     pub fn from_code(code: u8) -> Option<Self> {
-        (code <= Self::NULL | Self::DELETE_MARKER | Self::LOCKED).then_some(Self(code))
+        (code <= Self::ALL).then_some(Self(code))
     }
 }
 
@@ -83,7 +87,7 @@ pub enum EntryPayload {
     Inline,
     /// One slice: nearly every large object.
     One(Slice),
-    Many(Box<[Slice]>),
+    Many(Rc<[Slice]>),
 }
 
 impl EntryPayload {
@@ -98,7 +102,7 @@ impl EntryPayload {
     pub fn of_slices(slices: Vec<Slice>) -> Self {
         match slices.as_slice() {
             [slice] => Self::One(*slice),
-            _ => Self::Many(slices.into_boxed_slice()),
+            _ => Self::Many(slices.into()),
         }
     }
 }
@@ -212,12 +216,12 @@ pub struct Index {
 
 impl Index {
     /// What is current under a key, unless that is a delete marker.
-    pub fn object(&self, bucket: BucketId, key: &[u8]) -> Option<&Entry> {
-        self.buckets.get(&bucket)?.objects.get(key)
+    pub fn object(&self, bucket: BucketId, key: &[u8]) -> Option<Entry> {
+        self.buckets.get(&bucket)?.objects.newest(key)
     }
 
     /// The version of that name, or the newest one, which may be a delete marker.
-    pub fn version(&self, bucket: BucketId, key: &[u8], version: Option<VersionId>) -> Option<&Entry> {
+    pub fn version(&self, bucket: BucketId, key: &[u8], version: Option<VersionId>) -> Option<Entry> {
         let shard = self.buckets.get(&bucket)?;
         match version {
             Some(version) => shard.version(key, version),
@@ -324,7 +328,7 @@ impl Index {
                 StoredPayload::Slices(slices) => EntryPayload::of_slices(slices),
             },
         };
-        released.extend(self.set(put.bucket, put.key.into_boxed_slice(), entry));
+        released.extend(self.set(put.bucket, &put.key, entry));
         released
     }
 
@@ -338,11 +342,11 @@ impl Index {
             location,
             payload: EntryPayload::Inline,
         };
-        self.set(put.bucket, put.key.into_boxed_slice(), entry)
+        self.set(put.bucket, &put.key, entry)
     }
 
     /// Makes `entry` a version of `key`; returns the slices of the version that it replaces.
-    pub fn set(&mut self, bucket: BucketId, key: Box<[u8]>, entry: Entry) -> Vec<Slice> {
+    pub fn set(&mut self, bucket: BucketId, key: &[u8], entry: Entry) -> Vec<Slice> {
         self.account(entry.location);
         let sequence = entry.sequence;
         let Some(old) = self.buckets.entry(bucket).or_default().place(key, entry) else { return Vec::new() };
@@ -401,7 +405,7 @@ impl Index {
         let Some(mut shard) = self.buckets.remove(&bucket) else { return Vec::new() };
         let mut released = Vec::new();
         let uploads = std::mem::take(&mut shard.uploads);
-        for entry in shard.into_entries() {
+        for entry in shard.entries() {
             self.forget(entry.location);
             released.extend_from_slice(entry.payload.slices());
         }
@@ -460,7 +464,7 @@ impl Index {
     /// Calls `visit` with every slice that the shard refers to, once for each reference.
     pub fn for_each_slice(&self, mut visit: impl FnMut(&Slice)) {
         for shard in self.buckets.values() {
-            shard.entries().flat_map(|entry| entry.payload.slices()).for_each(&mut visit);
+            shard.entries().for_each(|entry| entry.payload.slices().iter().for_each(&mut visit));
             let parts = shard.uploads.values().flat_map(|entry| entry.parts.values());
             parts.flat_map(|part| &part.slices).for_each(&mut visit);
         }

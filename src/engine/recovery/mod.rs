@@ -297,7 +297,7 @@ async fn load_into<H: Host>(
             }
             CheckpointEntry::Object { bucket, key, entry } => {
                 if owner_of(bucket, &key, cores) == me {
-                    index.set(bucket, key, entry);
+                    index.set(bucket, &key, entry);
                 }
             }
             CheckpointEntry::Upload { bucket, entry } => {
