@@ -9,7 +9,7 @@ use super::types::{
     BucketId, EngineError, ListPage, ListQuery, ListedObject, Upload, UploadId, UploadPage, UploadQuery,
 };
 use super::version::{ListedVersion, VersionId, VersionPage, VersionQuery};
-use crate::base::limits::WALK_STEP_ENTRIES;
+use crate::base::limits::{LIST_KEYS_MAX, WALK_STEP_ENTRIES};
 use crate::io::Host;
 
 /// One shard's rows that were pulled and not yet used.
@@ -187,37 +187,85 @@ impl<H: Host> Engine<H> {
             let page = open(answer?)?;
             pulls.push(Pull { rows: page.rows.into(), more: page.more });
         }
-        let mut merged: Vec<Row<T>> = Vec::new();
-        loop {
-            for (core, pull) in pulls.iter_mut().enumerate() {
-                if pull.rows.is_empty() && pull.more {
-                    let last = merged.last().map(Ranked::rank);
-                    let page = open(self.ask(core, request(last, share)).await?)?;
-                    *pull = Pull { rows: page.rows.into(), more: page.more };
-                }
-            }
-            if merged.len() == count_max {
-                let more = pulls.iter().any(|pull| !pull.rows.is_empty());
-                return Ok((merged, more));
-            }
-            let Some(least) = take_least(&mut pulls) else { return Ok((merged, false)) };
-            merged.push(least);
+        if let [pull] = &mut pulls[..] {
+            let more = pull.more || pull.rows.len() > count_max;
+            pull.rows.truncate(count_max);
+            return Ok((std::mem::take(&mut pull.rows).into(), more));
         }
+        let mut order = Order::of(&pulls);
+        let mut merged: Vec<Row<T>> = Vec::with_capacity(count_max.min(LIST_KEYS_MAX));
+        while let Some(core) = order.least() {
+            let next = &pulls[core].rows[0];
+            // Several shards may have the same common prefix.
+            let is_again = matches!(next, Row::CommonPrefix(_))
+                && merged.last().is_some_and(|last| last.rank() == next.rank());
+            if !is_again && merged.len() == count_max {
+                return Ok((merged, true));
+            }
+            let next = pulls[core].rows.pop_front().expect("it was looked at above");
+            if !is_again {
+                merged.push(next);
+            }
+            if pulls[core].rows.is_empty() && pulls[core].more {
+                let last = merged.last().map(Ranked::rank);
+                let page = open(self.ask(core, request(last, share)).await?)?;
+                pulls[core] = Pull { rows: page.rows.into(), more: page.more };
+            }
+            order.settle(&pulls);
+        }
+        Ok((merged, false))
     }
 }
 
-/// Takes the row that comes first in order; a common prefix that several shards have is taken from all.
-fn take_least<T>(pulls: &mut [Pull<T>]) -> Option<Row<T>>
-where
-    Row<T>: Ranked,
-{
-    let fronts = pulls.iter().enumerate().filter_map(|(core, pull)| Some((pull.rows.front()?.rank(), core)));
-    let (_, core) = fronts.min()?;
-    let least = pulls[core].rows.pop_front()?;
-    for pull in pulls {
-        if pull.rows.front().is_some_and(|row| row.rank() == least.rank()) {
-            pull.rows.pop_front();
+/// The cores that have rows, as a binary heap by their first: a row costs as many comparisons as the number of
+/// cores has bits, not as there are cores.
+struct Order(Vec<usize>);
+
+impl Order {
+    fn of<T>(pulls: &[Pull<T>]) -> Self
+    where
+        Row<T>: Ranked,
+    {
+        let mut order = Self((0..pulls.len()).filter(|core| !pulls[*core].rows.is_empty()).collect());
+        for place in (0..order.0.len() / 2).rev() {
+            order.sink(place, pulls);
+        }
+        order
+    }
+
+    /// The core whose first row is the least.
+    fn least(&self) -> Option<usize> {
+        self.0.first().copied()
+    }
+
+    /// Finds the least again after the rows of the one before have changed.
+    fn settle<T>(&mut self, pulls: &[Pull<T>])
+    where
+        Row<T>: Ranked,
+    {
+        if self.least().is_some_and(|core| pulls[core].rows.is_empty()) {
+            self.0.swap_remove(0);
+        }
+        self.sink(0, pulls);
+    }
+
+    fn sink<T>(&mut self, mut place: usize, pulls: &[Pull<T>])
+    where
+        Row<T>: Ranked,
+    {
+        let rank = |core: &usize| pulls[*core].rows[0].rank();
+        loop {
+            let below = [2 * place + 1, 2 * place + 2];
+            let below = below.into_iter().filter(|place| *place < self.0.len());
+            let Some(least) = below.min_by(|one, other| rank(&self.0[*one]).cmp(&rank(&self.0[*other])))
+            else {
+                return;
+            };
+            if rank(&self.0[place]) <= rank(&self.0[least]) {
+                return;
+            }
+            self.0.swap(place, least);
+            place = least;
         }
     }
-    Some(least)
 }

@@ -15,6 +15,9 @@ use crate::s3::xml::{self, XmlWriter};
 /// Keys that a listing shows at most, as counts of parameters.
 pub const KEYS_MAX: u32 = crate::base::limits::LIST_KEYS_MAX as u32;
 
+/// Bytes that an entry takes beside its key, with a checksum's name and without an owner.
+const ENTRY_BYTES: usize = 300;
+
 /// Reads a count or position such as `max-keys`: at least 0, at most `most`, which also stands for a greater
 /// one; `None` (absent or empty) stands for `otherwise`.
 pub fn number(name: &'static str, text: Option<&str>, otherwise: u32, most: u32) -> Result<u32, S3Error> {
@@ -104,6 +107,8 @@ impl Filter {
 
     /// Writes the objects of a page (with their owner, if given), then its common prefixes.
     pub fn write_page(&self, xml: &mut XmlWriter, page: &ListPage, owner: Option<&Owner>) {
+        let keys: usize = page.objects.iter().map(|object| object.key.len()).sum();
+        xml.reserve(keys + page.objects.len() * ENTRY_BYTES);
         for object in &page.objects {
             xml.open("Contents");
             self.write_key(xml, "Key", &object.key);
@@ -139,7 +144,7 @@ pub fn write_content(
     checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     bytes: u64,
 ) {
-    xml.text("ETag", &format!("\"{etag}\""));
+    xml.quoted("ETag", etag);
     if let Some((algorithm, kind)) = checksum {
         xml.text("ChecksumAlgorithm", algorithm.name());
         xml.text("ChecksumType", kind.name());

@@ -72,7 +72,31 @@ impl XmlWriter {
 
     /// An element that holds a number, a truth value or another plain word.
     pub fn value(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.text(name, &value.to_string());
+        self.tag("<", name, ">");
+        self.plain(value);
+        self.tag("</", name, ">");
+    }
+
+    /// An element that holds a plain word in quotes: an ETag.
+    pub fn quoted(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.tag("<", name, ">&quot;");
+        self.plain(value);
+        self.tag("&quot;</", name, ">");
+    }
+
+    /// Room for what is about to be written: a long document that grows is copied again and again.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
+    }
+
+    /// Text that usually has nothing to escape.
+    fn plain(&mut self, value: impl std::fmt::Display) {
+        let start = self.out.len();
+        let _ = write!(self.out, "{value}");
+        if special(&self.out.as_bytes()[start..]).is_some() {
+            let text = self.out.split_off(start);
+            escape(&mut self.out, &text);
+        }
     }
 
     /// An element without contents.
@@ -102,7 +126,7 @@ impl XmlWriter {
 fn escape(out: &mut String, text: &str) {
     // Most text has nothing to escape: it is looked at by bytes and copied in runs.
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(may_need_escape) {
+    while let Some(at) = special(rest.as_bytes()) {
         let (plain, special) = rest.split_at(at);
         out.push_str(plain);
         let mut characters = special.chars();
@@ -113,10 +137,19 @@ fn escape(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
+/// Where the first byte stands that [`may_need_escape`]. Sixteen are looked at together, without a branch between
+/// them, so that they are compared in a vector.
+fn special(bytes: &[u8]) -> Option<usize> {
+    let (runs, _) = bytes.as_chunks::<16>();
+    let any = |run: &[u8; 16]| run.iter().fold(false, |any, byte| any | may_need_escape(*byte));
+    let start = runs.iter().position(any).unwrap_or(runs.len()) * 16;
+    bytes[start..].iter().position(|byte| may_need_escape(*byte)).map(|at| start + at)
+}
+
 /// Whether a byte may begin a character that [`escape_character`] changes. The first byte of U+FFFE and
 /// U+FFFF begins others too.
 fn may_need_escape(byte: u8) -> bool {
-    matches!(byte, b'<' | b'>' | b'&' | b'"' | 0..=0x1f | 0xef)
+    (byte <= 0x1f) | (byte == b'<') | (byte == b'>') | (byte == b'&') | (byte == b'"') | (byte == 0xef)
 }
 
 fn escape_character(out: &mut String, character: char) {
