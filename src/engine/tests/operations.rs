@@ -160,6 +160,24 @@ fn downloads_that_begin_together_do_not_wait_for_each_others_buffers() {
 }
 
 #[test]
+fn what_is_written_again_has_the_time_of_that() {
+    run(|simulation| async move {
+        let node = Node::start(&simulation, 2, 1).await.unwrap();
+        let id = bucket(&node, "b").await;
+        let (engine, mut last) = (node.core(0), 0);
+        for number in 0..3 {
+            engine.host().sleep(std::time::Duration::from_secs(3)).await;
+            let before = engine.host().now();
+            put(engine, id, b"k", &content(number, 10)).await.unwrap();
+            let object = engine.get(id, b"k", None).await.unwrap().found().unwrap();
+            let modified = object.modified();
+            assert!((before..=engine.host().now()).contains(&modified) && modified > last, "{modified}");
+            last = modified;
+        }
+    });
+}
+
+#[test]
 fn an_abandoned_upload_leaves_nothing_behind() {
     run(|simulation| async move {
         let node = Node::start(&simulation, 2, 1).await.unwrap();
