@@ -132,7 +132,8 @@ fn take_inventory<H: Host>(engine: &Engine<H>) -> Result<Inventory, OpenError> {
 
 /// The least number above all others that this core may give to a segment.
 ///
-/// Above those of files that are missing, too: what an index still refers to must not become something else.
+/// Above those of files that are missing, too: what an index still refers to must not become something else, and the
+/// log goes on behind every checkpoint.
 fn next_segment_id<H: Host>(engine: &Engine<H>, inventory: &Inventory) -> Result<SegmentId, OpenError> {
     let there = inventory.logs.keys().chain(inventory.data.keys()).max().copied().unwrap_or(0);
     let highest = there.max(engine.inner.shared.segment_max.load(Ordering::SeqCst));
@@ -163,10 +164,11 @@ async fn choose_base<H: Host>(
     for (drive, name) in own {
         // Also one that is damaged otherwise tells how far the log went.
         let header = checkpoint::read_header(&engine.host().disks()[drive], name, identity.node).await;
-        if let Ok(header) = &header
-            && reached.is_none_or(|reached| reached.sequence < header.position.sequence)
-        {
-            reached = Some(header.position);
+        if let Ok(header) = &header {
+            note_named(engine, header.position);
+            if reached.is_none_or(|reached| reached.sequence < header.position.sequence) {
+                reached = Some(header.position);
+            }
         }
         // The newest that can be loaded is the base. Only it and older ones count as kept: cleaning relies
         // on them.
@@ -204,6 +206,12 @@ async fn choose_base<H: Host>(
     Ok(chains)
 }
 
+/// A checkpoint may name a segment that is gone, since nothing was written to it. A new segment with a lower number
+/// would stand before the place that the checkpoint's log goes on from, and not be replayed.
+fn note_named<H: Host>(engine: &Engine<H>, position: LogPosition) {
+    engine.inner.shared.segment_max.fetch_max(position.segment, Ordering::SeqCst);
+}
+
 /// Checkpoints of a shard on any drive.
 fn of_shard(inventory: &Inventory, wanted_generation: u32, wanted_shard: u32) -> Vec<(usize, FileName)> {
     let wanted = |name: &FileName| {
@@ -235,6 +243,7 @@ async fn load_generation<H: Host>(
             let (drive, name) = *of_one.last().expect("checked above");
             match load_into(engine, drive, name).await {
                 Ok(header) => {
+                    note_named(engine, header.position);
                     chains.push(Chain { generation, shard, from: Some(header.position), reached: None })
                 }
                 Err(why) => {

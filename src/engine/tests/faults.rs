@@ -520,3 +520,36 @@ fn payload_that_finds_no_room_where_other_payload_was_freed_is_refused() {
         assert_eq!(get(engine, id, b"k").await, Ok(None));
     });
 }
+
+#[test]
+fn the_log_goes_on_behind_a_checkpoint_whose_segment_was_never_written_to() {
+    let simulation = Simulation::new(1);
+    let (id, position) = simulation.block_on(async {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let id = bucket(&node).await;
+        put(node.core(0), id, b"before", b"1").await.unwrap();
+        node.shutdown().await;
+        // A start begins a new segment.
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        checkpoint::write(node.core(0)).await.unwrap();
+        (id, node.core(0).inner.log.position())
+    });
+    simulation.crash();
+    simulation.block_on(async {
+        let name = FileName::Log(position.segment).to_string();
+        if simulation.disk(0).list().unwrap().iter().any(|file| file.name == name) {
+            simulation.disk(0).remove(&name).await.unwrap();
+        }
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        let now = node.core(0).inner.log.position().segment;
+        assert!(now > position.segment, "{now} is not behind {position:?}");
+        put(node.core(0), id, b"after", b"2").await.unwrap();
+    });
+    simulation.crash();
+    simulation.block_on(async {
+        let node = Node::start(&simulation, 1, 1).await.unwrap();
+        for (key, value) in [(b"before".as_slice(), b"1"), (b"after", b"2")] {
+            assert_eq!(get(node.core(0), id, key).await, Ok(Some(value.to_vec())));
+        }
+    });
+}
