@@ -182,6 +182,9 @@ impl Run<'_> {
 
     fn audit(&self, node: &Node) {
         self.wait("a pause", node.core(0).host().sleep(self.pause));
+        // In the midst of cleaning, files and what is known of them may differ.
+        let turn = |engine: &SimEngine| self.wait("background work", engine.inner.maintenance.acquire(1));
+        let _turns: Vec<_> = node.engines.iter().map(turn).collect();
         let Self { simulation, drives, was_full, .. } = self;
         let tally = simulation.tally();
         let reads = ["open errors", "read errors", "short reads"];
