@@ -8,6 +8,7 @@ use super::Engine;
 use super::format::record::Record;
 use super::log::Urgency;
 use super::message::{Answer, Request};
+use super::shard::lock_of_upload;
 use super::types::{Bucket, BucketChange, BucketId, EngineError};
 use super::version::Versioning;
 use crate::base::limits::BUCKET_SETTINGS_BYTES_MAX;
@@ -123,6 +124,7 @@ impl<H: Host> Engine<H> {
             }
             Request::BucketForget { id } => {
                 self.inner.buckets.borrow_mut().remove(id);
+                self.end_uploads(id).await;
                 let released = self.inner.index.borrow_mut().drop_bucket(id);
                 self.release(&released);
                 Ok(Answer::Done)
@@ -211,6 +213,17 @@ impl<H: Host> Engine<H> {
             }
         }
         Ok(())
+    }
+
+    /// Ends the uploads of a bucket that is gone, each under its lock: cleaning may be moving its records, and
+    /// what it appends would bring an upload back that was dropped meanwhile.
+    async fn end_uploads(&self, bucket: BucketId) {
+        loop {
+            let Some((key, id)) = self.inner.index.borrow().first_upload(bucket) else { return };
+            let _lock = self.inner.locks.acquire(lock_of_upload(id)).await;
+            let released = self.inner.index.borrow_mut().remove_upload(bucket, &key, id, &[]);
+            self.release(&released);
+        }
     }
 
     async fn everywhere(&self, request: impl Fn() -> Request) -> Result<(), EngineError> {

@@ -233,6 +233,11 @@ impl Index {
         self.buckets.get(&bucket)?.uploads.get(&(key.to_vec(), id))
     }
 
+    /// The first upload of a bucket, in order of key and id.
+    pub fn first_upload(&self, bucket: BucketId) -> Option<(Vec<u8>, UploadId)> {
+        self.buckets.get(&bucket)?.uploads.keys().next().cloned()
+    }
+
     pub fn usage(&self, bucket: BucketId) -> Usage {
         self.buckets.get(&bucket).map(BucketIndex::usage).unwrap_or_default()
     }
@@ -385,7 +390,7 @@ impl Index {
     }
 
     /// Ends an upload; returns the slices of all parts but the `used` ones.
-    fn remove_upload(&mut self, bucket: BucketId, key: &[u8], id: UploadId, used: &[u16]) -> Vec<Slice> {
+    pub fn remove_upload(&mut self, bucket: BucketId, key: &[u8], id: UploadId, used: &[u16]) -> Vec<Slice> {
         let Some(shard) = self.buckets.get_mut(&bucket) else { return Vec::new() };
         let Some(entry) = shard.uploads.remove(&(key.to_vec(), id)) else { return Vec::new() };
         self.forget(entry.location);

@@ -155,6 +155,45 @@ fn cleaning_gives_nothing_up_because_a_drive_was_away_for_a_while() {
 }
 
 #[test]
+fn an_upload_that_is_being_moved_does_not_outlive_its_bucket() {
+    for seed in 0..100 {
+        let simulation = Simulation::new(seed);
+        simulation.block_on(async {
+            let node = Node::start_with(&simulation, 1, 1, tiny_log()).await.unwrap();
+            let engine = node.core(0);
+            let created = engine.create_bucket("b", Versioning::Unversioned, BTreeMap::new());
+            let bucket = created.await.unwrap().id;
+            let upload = engine.create_upload(bucket, b"k", Vec::new()).await.unwrap().id;
+            let bytes = content(1, 100_000);
+            for number in 1..=3 {
+                let body = payload(engine, &bytes).await.unwrap();
+                let etag = attributes(&bytes).etag;
+                engine.put_part(bucket, b"k", upload, number, body, etag, None).await.unwrap();
+            }
+            node.shutdown().await;
+            let node = Node::start_with(&simulation, 1, 1, tiny_log()).await.unwrap();
+            let engine = node.core(0).clone();
+            let (done, cleaned) = crate::base::local::oneshot();
+            engine.host().spawn({
+                let engine = engine.clone();
+                async move {
+                    for (id, segment) in engine.inner.log.sealed_segments() {
+                        assert_eq!(engine.clean(id, segment).await, Ok(true));
+                    }
+                    done.send(());
+                }
+            });
+            engine.host().sleep(Duration::from_micros(20 * seed)).await;
+            engine.delete_bucket("b").await.unwrap();
+            cleaned.await.unwrap();
+            engine.host().sleep(Duration::from_secs(1)).await;
+            assert!(engine.inner.index.borrow().upload(bucket, b"k", upload).is_none(), "it is back");
+            assert_eq!(engine.inner.extents.count(), 0);
+        });
+    }
+}
+
+#[test]
 fn a_batch_that_another_segment_left_at_the_same_place_is_none_of_this_one() {
     let simulation = Simulation::new(6);
     simulation.block_on(async {
