@@ -116,6 +116,10 @@ impl<H: Host> Engine<H> {
             Request::BucketFreeze { id } => {
                 self.inner.buckets.borrow_mut().set_writable(id, false);
                 self.inner.log.drain().await;
+                // What failed to be written may be there after the next start: nobody can say that it is empty.
+                if let Some(why) = self.inner.log.failure() {
+                    return Err(EngineError::ReadOnly(why));
+                }
                 Ok(Answer::Usage(self.inner.index.borrow().usage(id)))
             }
             Request::BucketThaw { id } => {

@@ -155,6 +155,34 @@ fn cleaning_gives_nothing_up_because_a_drive_was_away_for_a_while() {
 }
 
 #[test]
+fn a_deletion_stays_as_long_as_a_segment_of_another_number_of_cores_may_hold_what_it_hides() {
+    let simulation = Simulation::new(7);
+    simulation.block_on(async {
+        let (node, bucket) = filled(&simulation).await;
+        let key = 1u64.to_le_bytes();
+        node.shutdown().await;
+        let node = Node::start_with(&simulation, 2, 1, tiny_log()).await.unwrap();
+        node.core(0).delete(bucket, &key, Deletion::default()).await.unwrap();
+        let owner = node.core(0).owner(bucket, &key);
+        let deleted_in = node.core(owner).inner.log.position().segment;
+        node.shutdown().await;
+        let node = Node::start_with(&simulation, 2, 1, tiny_log()).await.unwrap();
+        let sealed = node.core(owner).inner.log.sealed_segments();
+        let (id, segment) = *sealed.iter().find(|(id, _)| *id == deleted_in).expect("it has the deletion");
+        assert_eq!(node.core(owner).clean(id, segment).await, Ok(true));
+        node.shutdown().await;
+        for file in simulation.disk(0).list().unwrap() {
+            if file.name.starts_with("checkpoint") {
+                simulation.disk(0).remove(&file.name).await.unwrap();
+            }
+        }
+        let node = Node::start_with(&simulation, 2, 1, tiny_log()).await.unwrap();
+        assert_eq!(get(node.core(0), bucket, &key).await, Ok(None), "it is back");
+        assert_eq!(get(node.core(0), bucket, &2u64.to_le_bytes()).await, Ok(Some(b"value".to_vec())));
+    });
+}
+
+#[test]
 fn an_upload_that_is_being_moved_does_not_outlive_its_bucket() {
     for seed in 0..100 {
         let simulation = Simulation::new(seed);

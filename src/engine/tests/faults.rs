@@ -461,6 +461,27 @@ fn lost_names_of_one_drive_keep_no_core_of_another_from_making_files() {
 }
 
 #[test]
+fn a_bucket_stays_while_a_core_cannot_say_what_is_durable() {
+    // A put whose write failed may be there after the next start. If its bucket were gone by then, so would be
+    // the object, and the event that tells of it would be of nothing.
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 2, 2).await.unwrap();
+        let id = bucket(&node).await;
+        let key = (0..).map(u64::to_le_bytes).find(|key| node.core(0).owner(id, key) == 1).unwrap();
+        simulation.disk(1).set_faults(Faults { sync_error: 1.0, ..Faults::default() });
+        put(node.core(0), id, &key, b"v").await.unwrap_err();
+        simulation.disk(1).set_faults(Faults::default());
+        let refused = node.core(0).delete_bucket("b").await;
+        assert!(matches!(refused, Err(EngineError::ReadOnly(_))), "{refused:?}");
+        assert!(node.core(0).bucket("b").is_some());
+        drop(node);
+        let node = Node::start(&simulation, 2, 2).await.unwrap();
+        node.core(0).delete(id, &key, Deletion::default()).await.unwrap();
+        node.core(0).delete_bucket("b").await.unwrap();
+    });
+}
+
+#[test]
 fn half_a_checkpoint_keeps_no_room_of_a_full_drive() {
     run(1, |simulation| async move {
         let node = Node::start(&simulation, 1, 1).await.unwrap();
