@@ -5,9 +5,10 @@
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::requests::{ExpectedBody, Request};
 
@@ -45,24 +46,47 @@ impl Client {
 
     /// As [`Client::run`], over connections that are open already; each takes the next request when its last
     /// one was answered.
-    pub fn run_on(&self, mut connections: Vec<Connection>, requests: &[Request]) -> Result<u64, String> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
-        let mut waiting = requests.iter();
-        let mut busy = 0;
+    pub fn run_on(&self, connections: Vec<Connection>, requests: &[Request]) -> Result<u64, String> {
         let mut work: u64 = 0;
+        Self::drive(connections, requests.iter(), |done| work = work.wrapping_add(done.work))?;
+        Ok(work)
+    }
+
+    /// Sends the requests over and over until `stop` is set, over new connections. Returns how many bytes of
+    /// payload were moved.
+    pub fn run_until(
+        &self,
+        connections: usize,
+        requests: &[Request],
+        stop: &AtomicBool,
+    ) -> Result<u64, String> {
+        let mut bytes = 0;
+        let again = requests.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed));
+        Self::drive(self.connect(connections)?, again, |done| bytes += done.payload_bytes)?;
+        Ok(bytes)
+    }
+
+    fn drive<'r>(
+        mut connections: Vec<Connection>,
+        mut waiting: impl Iterator<Item = &'r Request>,
+        mut done: impl FnMut(&Request),
+    ) -> Result<(), String> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
+        let mut busy = 0;
+        let mut current: Vec<Option<&Request>> = Vec::with_capacity(connections.len());
         for (index, connection) in connections.iter_mut().enumerate() {
             let data = EventData::new_u64(index as u64);
             epoll::add(&epoll, &connection.stream, data, EventFlags::IN | EventFlags::OUT | EventFlags::ET)
                 .map_err(|error| format!("epoll: {error}"))?;
-            if let Some(request) = waiting.next() {
+            let first = waiting.next();
+            if let Some(request) = first {
                 connection.begin(request)?;
                 busy += 1;
             }
+            current.push(first);
         }
         let mut received = vec![0; RECEIVE_BYTES];
         let mut events = Vec::with_capacity(connections.len().max(1));
-        let mut current: Vec<Option<&Request>> = requests.iter().take(connections.len()).map(Some).collect();
-        current.resize(connections.len(), None);
         while busy > 0 {
             events.clear();
             match epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), Some(&PATIENCE)) {
@@ -77,7 +101,7 @@ impl Client {
                     if !connection.advance(request, &mut received)? {
                         break;
                     }
-                    work = work.wrapping_add(request.work);
+                    done(request);
                     current[index] = waiting.next();
                     match current[index] {
                         Some(next) => connection.begin(next)?,
@@ -86,7 +110,7 @@ impl Client {
                 }
             }
         }
-        Ok(work)
+        Ok(())
     }
 }
 
@@ -110,6 +134,25 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         Ok(Self { stream, sent: 0, head: Vec::new(), body_bytes: None, body_received: 0, kept: Vec::new() })
+    }
+
+    /// Sends a request and waits for its answer.
+    pub fn exchange(&mut self, request: &Request) -> Result<(), String> {
+        let mut received = [0; HEAD_BYTES_MAX];
+        self.begin(request)?;
+        while !self.advance(request, &mut received)? {
+            let flags = if self.sent < request.head.len() + request.body.len() {
+                PollFlags::IN | PollFlags::OUT
+            } else {
+                PollFlags::IN
+            };
+            match poll(&mut [PollFd::new(&self.stream, flags)], Some(&PATIENCE)) {
+                Ok(0) => return Err("an answer does not come".to_owned()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(format!("poll: {error}")),
+            }
+        }
+        Ok(())
     }
 
     /// Starts to send a request.

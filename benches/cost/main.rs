@@ -15,6 +15,7 @@
 
 mod fill;
 mod index;
+mod latency;
 mod load;
 mod memory;
 mod node;
@@ -60,7 +61,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), String> {
     let chosen: Vec<&Workload> = WORKLOADS.iter().filter(|workload| options.chooses(workload.name)).collect();
     let with_memory = options.chooses("memory");
-    if chosen.is_empty() && !with_memory && !options.chooses_index() {
+    let without_cost = chosen.is_empty() && !with_memory;
+    if without_cost && !options.chooses_index() && !options.chooses_latency() {
         return Ok(());
     }
     let machine = node::Machine::prepare()?;
@@ -79,6 +81,9 @@ fn run(options: &Options) -> Result<(), String> {
         let (lines, done) = memory::measure(&machine, options)?;
         lines.iter().for_each(|line| println!("{line}"));
         work = work.wrapping_add(done);
+    }
+    if options.chooses_latency() {
+        work = latency::measure(&machine, options)?.wrapping_add(work);
     }
     if options.chooses_index() {
         work = index::measure(&machine, options)?.wrapping_add(work);

@@ -74,10 +74,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts a node with default settings but for one core; with small ones in the quick mode.
+    /// Starts a node with default settings but for the number of cores, all of whose threads are on the server's CPU;
+    /// with small settings in the quick mode.
     pub fn start(machine: &Machine, options: &Options) -> Result<Self, String> {
         let data = data_directory(options)?;
-        let mut node = Self::start_on(data.path(), 1, &[], machine, options)?;
+        let cpus = [machine.server_cpu];
+        let mut node = Self::start_pinned(data.path(), (options.cores, &cpus), &[], machine, options)?;
         node.data_own = Some(data);
         Ok(node)
     }
@@ -87,6 +89,19 @@ impl Node {
     pub fn start_on(
         data: &Path,
         cores: usize,
+        arguments: &[&str],
+        machine: &Machine,
+        options: &Options,
+    ) -> Result<Self, String> {
+        let cpus = [machine.server_cpu, machine.client_cpu];
+        let cpus = if cores == 1 { &cpus[..1] } else { &cpus };
+        Self::start_pinned(data, (cores, cpus), arguments, machine, options)
+    }
+
+    /// Starts a node of some cores on some CPUs.
+    fn start_pinned(
+        data: &Path,
+        (cores, cpus): (usize, &[usize]),
         arguments: &[&str],
         machine: &Machine,
         options: &Options,
@@ -106,11 +121,7 @@ impl Node {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // A process is born on its parent's CPUs: so all the node's threads stay on the server's, from the
         // first moment.
-        if cores == 1 {
-            pin(&[machine.server_cpu])?;
-        } else {
-            pin(&[machine.server_cpu, machine.client_cpu])?;
-        }
+        pin(cpus)?;
         let spawned = command.spawn();
         pin(&[machine.client_cpu])?;
         let mut child = spawned.map_err(|error| format!("starting {:?}: {error}", command.get_program()))?;

@@ -9,6 +9,8 @@ pub struct Options {
     pub rounds: usize,
     /// Multiplies the requests of each round: for a profiler that wants to look longer.
     pub scale: usize,
+    /// Cores of the node whose requests are measured.
+    pub cores: usize,
     /// Objects of the index part.
     pub objects: usize,
     /// Where nodes make their data directories.
@@ -27,6 +29,7 @@ impl Options {
             quick: true,
             rounds: 0,
             scale: 1,
+            cores: 1,
             objects: 0,
             directory: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
             list: false,
@@ -46,6 +49,7 @@ impl Options {
                 "--list" => options.list = true,
                 "--rounds" => options.rounds = count(value()?)?,
                 "--scale" => options.scale = count(value()?)?,
+                "--cores" => options.cores = count(value()?)?,
                 "--objects" => options.objects = count(value()?)?,
                 "--dir" => options.directory = value()?.into(),
                 // Theirs, with a value that is not a filter.
@@ -67,6 +71,11 @@ impl Options {
     /// Whether the index part is wanted: it takes long, so `cargo bench` must name it.
     pub fn chooses_index(&self) -> bool {
         if self.filters.is_empty() { self.quick } else { self.chooses("index") }
+    }
+
+    /// Whether the part about latency is wanted, which `cargo bench` must name, too.
+    pub fn chooses_latency(&self) -> bool {
+        if self.filters.is_empty() { self.quick } else { self.chooses("latency") }
     }
 
     /// Whether a part of the benchmark is wanted.

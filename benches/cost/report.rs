@@ -77,9 +77,10 @@ pub fn print_setting(machine: &Machine, options: &Options) {
         .find_map(|line| line.strip_prefix("model name"))
         .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned());
     println!(
-        "{}, Linux {}; server on CPU {}, load on CPU {}; {} rounds; load average {}",
+        "{}, Linux {}; server of {} core(s) on CPU {}, load on CPU {}; {} rounds; load average {}",
         processor.unwrap_or_else(|| "unknown processor".to_owned()),
         read("/proc/sys/kernel/osrelease").trim(),
+        options.cores,
         machine.server_cpu,
         machine.client_cpu,
         options.rounds,

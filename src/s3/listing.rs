@@ -109,16 +109,18 @@ impl Filter {
     pub fn write_page(&self, xml: &mut XmlWriter, page: &ListPage, owner: Option<&Owner>) {
         let keys: usize = page.objects.iter().map(|object| object.key.len()).sum();
         xml.reserve(keys + page.objects.len() * ENTRY_BYTES);
+        let mut modified = Modified::default();
         for object in &page.objects {
-            xml.open("Contents");
-            self.write_key(xml, "Key", &object.key);
-            write_modified(xml, object.modified);
+            xml.markup("<Contents><Key>");
+            xml.characters(&xml::listed(&String::from_utf8_lossy(&object.key), self.url_encoded));
+            xml.markup("</Key><LastModified>");
+            xml.characters(modified.text(object.modified));
+            xml.markup("</LastModified>");
             write_content(xml, &object.etag, object.checksum, object.bytes);
             if let Some(owner) = owner {
                 owner.write(xml, "Owner");
             }
-            xml.text("StorageClass", "STANDARD");
-            xml.close();
+            xml.markup("<StorageClass>STANDARD</StorageClass></Contents>");
         }
         self.write_common_prefixes(xml, &page.common_prefixes);
     }
@@ -132,9 +134,22 @@ impl Filter {
     }
 }
 
-/// Writes when an object, a version or a delete marker was made.
-pub fn write_modified(xml: &mut XmlWriter, modified: TimestampMs) {
-    xml.text("LastModified", &xml::timestamp(modified));
+/// When entries were made, as a listing writes it. Remembers the last one: what was uploaded together is listed
+/// together, and many entries have the same second.
+#[derive(Default)]
+pub struct Modified {
+    /// Seconds since the epoch, and their text.
+    last: Option<(u64, String)>,
+}
+
+impl Modified {
+    pub fn text(&mut self, modified: TimestampMs) -> &str {
+        let second = modified / 1000;
+        if self.last.as_ref().is_none_or(|(last, _)| *last != second) {
+            self.last = Some((second, xml::timestamp(modified)));
+        }
+        self.last.as_ref().map_or("", |(_, text)| text)
+    }
 }
 
 /// Writes what a listing says of an object's payload.
@@ -144,12 +159,16 @@ pub fn write_content(
     checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     bytes: u64,
 ) {
-    xml.quoted("ETag", etag);
+    xml.markup("<ETag>&quot;");
+    xml.plain(etag);
+    xml.markup("&quot;</ETag>");
     if let Some((algorithm, kind)) = checksum {
         xml.text("ChecksumAlgorithm", algorithm.name());
         xml.text("ChecksumType", kind.name());
     }
-    xml.value("Size", bytes);
+    xml.markup("<Size>");
+    xml.plain(bytes);
+    xml.markup("</Size>");
 }
 
 /// A continuation token for "after this name". Opaque to clients; base64 keeps it safe in URLs and XML.

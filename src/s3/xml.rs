@@ -77,11 +77,10 @@ impl XmlWriter {
         self.tag("</", name, ">");
     }
 
-    /// An element that holds a plain word in quotes: an ETag.
-    pub fn quoted(&mut self, name: &str, value: impl std::fmt::Display) {
-        self.tag("<", name, ">&quot;");
-        self.plain(value);
-        self.tag("&quot;</", name, ">");
+    /// Well-formed markup, as it is. Listings write thousands of tags, and one copy of a known length costs less than
+    /// three of lengths that are not.
+    pub fn markup(&mut self, markup: &'static str) {
+        self.out.push_str(markup);
     }
 
     /// Room for what is about to be written: a long document that grows is copied again and again.
@@ -89,8 +88,8 @@ impl XmlWriter {
         self.out.reserve(bytes);
     }
 
-    /// Text that usually has nothing to escape.
-    fn plain(&mut self, value: impl std::fmt::Display) {
+    /// A number, a truth value or another plain word inside the innermost open element.
+    pub fn plain(&mut self, value: impl std::fmt::Display) {
         let start = self.out.len();
         let _ = write!(self.out, "{value}");
         if special(&self.out.as_bytes()[start..]).is_some() {
@@ -104,7 +103,7 @@ impl XmlWriter {
         self.tag("<", name, "/>");
     }
 
-    /// Listings write thousands of tags, and formatting costs several times what copying does.
+    /// Formatting costs several times what copying does.
     fn tag(&mut self, before: &str, name: &str, after: &str) {
         self.out.push_str(before);
         self.out.push_str(name);

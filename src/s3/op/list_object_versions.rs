@@ -7,7 +7,7 @@ use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::accounts::Owner;
 use crate::s3::error::S3Error;
-use crate::s3::listing::{self, Filter};
+use crate::s3::listing::{self, Filter, Modified};
 use crate::s3::request::Request;
 use crate::s3::service::S3Service;
 use crate::s3::version;
@@ -75,19 +75,26 @@ fn answer(
     }
     filter.write_echo(&mut xml);
     xml.value("IsTruncated", page.truncated);
+    let mut modified = Modified::default();
     for version in &page.versions {
-        write_version(&mut xml, filter, version, owner);
+        write_version(&mut xml, filter, version, modified.text(version.modified()), owner);
     }
     filter.write_common_prefixes(&mut xml, &page.common_prefixes);
     xml
 }
 
-fn write_version(xml: &mut XmlWriter, filter: &Filter, version: &ListedVersion, owner: &Owner) {
+fn write_version(
+    xml: &mut XmlWriter,
+    filter: &Filter,
+    version: &ListedVersion,
+    modified: &str,
+    owner: &Owner,
+) {
     xml.open(if version.is_delete_marker { "DeleteMarker" } else { "Version" });
     filter.write_key(xml, "Key", &version.key);
     xml.text("VersionId", &version::text(version.version));
     xml.value("IsLatest", version.is_latest);
-    listing::write_modified(xml, version.modified());
+    xml.text("LastModified", modified);
     if !version.is_delete_marker {
         listing::write_content(xml, &version.etag, version.checksum, version.bytes);
     }
