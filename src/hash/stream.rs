@@ -50,9 +50,8 @@ pub struct Hasher {
 #[derive(Clone)]
 enum Other {
     None,
-    /// CRC-32/ISO-HDLC or CRC-64/NVME.
+    /// CRC-32/ISO-HDLC, CRC-32C or CRC-64/NVME.
     Crc(crc_fast::Digest),
-    Crc32c(u32),
     Sha1(Sha1),
     Sha512(Box<Sha512>),
     Xxhash64(Box<Xxh64>),
@@ -67,7 +66,7 @@ impl Other {
             ChecksumAlgorithm::Sha256 | ChecksumAlgorithm::Md5 => Self::None,
             ChecksumAlgorithm::Crc32 => Self::Crc(Digest::new(CrcAlgorithm::Crc32IsoHdlc)),
             ChecksumAlgorithm::Crc64Nvme => Self::Crc(Digest::new(CrcAlgorithm::Crc64Nvme)),
-            ChecksumAlgorithm::Crc32c => Self::Crc32c(0),
+            ChecksumAlgorithm::Crc32c => Self::Crc(Digest::new(CrcAlgorithm::Crc32Iscsi)),
             ChecksumAlgorithm::Sha1 => Self::Sha1(Sha1::new()),
             ChecksumAlgorithm::Sha512 => Self::Sha512(Box::default()),
             ChecksumAlgorithm::Xxhash64 => Self::Xxhash64(Box::new(Xxh64::new(0))),
@@ -80,7 +79,6 @@ impl Other {
         match self {
             Self::None => {}
             Self::Crc(crc) => crc.update(bytes),
-            Self::Crc32c(crc) => *crc = crc32c::crc32c_append(*crc, bytes),
             Self::Sha1(sha1) => sha1.update(bytes),
             Self::Sha512(sha512) => sha512.update(bytes),
             Self::Xxhash64(xxhash) => xxhash.update(bytes),
@@ -94,7 +92,6 @@ impl Other {
             Self::None => Vec::new(),
             // A 32-bit CRC comes in the low half of the 64 bits.
             Self::Crc(crc) => crc.finalize().to_be_bytes()[8 - length..].to_vec(),
-            Self::Crc32c(crc) => crc.to_be_bytes().to_vec(),
             Self::Sha1(sha1) => sha1.finalize().to_vec(),
             Self::Sha512(sha512) => sha512.finalize().to_vec(),
             Self::Xxhash64(xxhash) => xxhash.digest().to_be_bytes().to_vec(),

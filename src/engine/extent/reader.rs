@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::base::crc32c;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKSUM_CHUNK_BYTES, READ_AHEAD_BUFFERS};
 use crate::base::local::{Receiver, oneshot};
 use crate::engine::Engine;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::Reservation;
+use crate::base::crc32c;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKSUM_CHUNK_BYTES, UPLOAD_WRITES_MAX};
 use crate::base::local::Semaphore;
 use crate::engine::format::record::StoredPayload;

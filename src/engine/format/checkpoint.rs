@@ -6,6 +6,7 @@ use super::Location;
 use super::codec::{Decoder, Encode, Malformed};
 use super::owed::*;
 use super::parts::*;
+use crate::base::crc32c;
 use crate::base::limits::BLOCK_BYTES;
 use crate::engine::events::EventId;
 use crate::engine::index::{

@@ -8,6 +8,7 @@ use super::Slice;
 use super::codec::{Decoder, Encode, Malformed};
 use super::owed::*;
 use super::parts::*;
+use crate::base::crc32c;
 use crate::base::limits::{INLINE_BYTES_MAX, RECORD_META_BYTES_MAX};
 use crate::engine::events::{Event, EventId};
 use crate::engine::rename::{Rename, RenameId};

@@ -3,6 +3,7 @@
 use super::codec::{Decoder, Encode, Malformed};
 use super::record::RecordHeader;
 use super::{ExtentId, SegmentId};
+use crate::base::crc32c;
 use crate::base::limits::{BLOCK_BYTES, CHECKSUM_CHUNK_BYTES};
 
 const LOG_MAGIC: u32 = 0x474f_4c52; // "RLOG"

@@ -2,6 +2,7 @@
 
 use super::SegmentId;
 use super::codec::{Decoder, Encode};
+use crate::base::crc32c;
 use crate::base::limits::BLOCK_BYTES;
 
 const MAGIC: &[u8; 8] = b"RINGCASK";

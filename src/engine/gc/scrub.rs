@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::super::checkpoint;
+use crate::base::crc32c;
 use crate::base::limits::{
     BLOCK_BYTES, BUFFER_BYTES, CHECKSUM_CHUNK_BYTES, SCRUB_FLAWS_TOGETHER_MAX, SCRUB_PASS_SECONDS_MIN,
 };

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::crc32c;
 use crate::engine::events::{EventId, route_of};
 use crate::engine::format::checkpoint::CheckpointEntry;
 use crate::engine::format::record::{ObjectPut, Record, StoredPayload};

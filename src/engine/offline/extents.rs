@@ -10,6 +10,7 @@ use super::reader::Reader;
 use super::report::{Area, FindingId, Severity, Spot};
 use super::walk::is_zero;
 use super::{Progress, Stage};
+use crate::base::crc32c;
 use crate::base::limits::{BLOCK_BYTES, CHECKSUM_CHUNK_BYTES, OFFLINE_FINDINGS_MAX};
 use crate::engine::extent::extent_blocks;
 use crate::engine::format::segment::{ExtentTrailer, SegmentHeader, SegmentKind};
