@@ -122,6 +122,11 @@ pub const CROWDED_SECONDS: u64 = 3;
 /// give up themselves after a minute.
 pub const BUFFER_WAIT_MS_MAX: u64 = 15_000;
 
+/// Payload that a core copies to and from sockets in one pass, before all else that is due has its turn: 100 to 150 µs
+/// of copying. Transfers of [`BULK_BYTES_MIN`] and more count.
+pub const BULK_PASS_BYTES_MAX: usize = 512 * 1024;
+pub const BULK_BYTES_MIN: usize = 32 * 1024;
+
 /// A connection without a request gives its receive buffer back after this time, and waits with
 /// [`RESTING_BUFFER_BYTES`]. Sooner would cost clients that pause between requests two system calls more.
 pub const REST_AFTER_MS: u64 = 5_000;

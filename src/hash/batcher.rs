@@ -102,6 +102,9 @@ impl<H: Host> Turns<H> {
             if self.inner.waiting.borrow().is_empty() {
                 return;
             }
+            // Once for those who can run now, and once more so that what they ask of the kernel is on its way: the
+            // answer to a small request should not wait for a slice of hashing.
+            self.inner.host.yield_now().await;
             self.inner.host.yield_now().await;
         }
     }

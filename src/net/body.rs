@@ -119,6 +119,7 @@ impl Body {
                 return (Err(body_error(error)), buffer);
             }
         }
+        self.wire.turn(count).await;
         let (result, buffer) = self.wire.receive(Wait::Peer, buffer, count).await;
         let result = match result {
             Ok(0) => Err(BodyError::Incomplete),

@@ -7,7 +7,7 @@
 //! The same task looks whether requests wait for I/O buffers. If they do, the slowest clients are cut: clients
 //! that take or send their bytes one by one would otherwise hold all buffers for as long as they please.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
@@ -16,9 +16,9 @@ use std::time::Duration;
 use monoio::io::{CancelHandle, Canceller};
 
 use super::meters::Meters;
-use super::{ConnectionCounts, Limits};
+use super::{Bulk, ConnectionCounts, Limits};
 use crate::base::limits::{
-    CUT_TIMEOUT_MS, RESPONSE_BUFFERS_SPARE_MAX, TLS_RECORDS_BYTES, TLS_RECORDS_SPARE_MAX,
+    BULK_BYTES_MIN, CUT_TIMEOUT_MS, RESPONSE_BUFFERS_SPARE_MAX, TLS_RECORDS_BYTES, TLS_RECORDS_SPARE_MAX,
 };
 use crate::base::local::Signal;
 use crate::http::date::{self, IMF_FIXDATE_BYTES};
@@ -35,6 +35,8 @@ struct Inner {
     meters: Meters,
     /// The buffers that bodies and responses take, if connections look after them.
     pool: Option<Pool>,
+    /// What large transfers ask for their turn.
+    bulk: OnceCell<Rc<dyn Bulk>>,
     allowances: Allowances,
     members: RefCell<BTreeMap<u64, Rc<Watch>>>,
     next_number: Cell<u64>,
@@ -61,6 +63,7 @@ impl Connections {
     fn with_pool(limits: Limits, pool: Option<Pool>) -> Self {
         let inner = Inner {
             pool,
+            bulk: OnceCell::new(),
             allowances: Allowances::new(&limits),
             limits,
             meters: Meters::default(),
@@ -74,6 +77,21 @@ impl Connections {
             spare_records: RefCell::default(),
         };
         Self { inner: Rc::new(inner) }
+    }
+
+    /// Has large transfers wait for their turn. Only the first call has an effect.
+    pub fn paced(self, bulk: Rc<dyn Bulk>) -> Self {
+        let _ = self.inner.bulk.set(bulk);
+        self
+    }
+
+    /// Waits until so many bytes may be copied to or from a socket.
+    pub(super) async fn turn(&self, bytes: usize) {
+        if bytes >= BULK_BYTES_MIN
+            && let Some(bulk) = self.inner.bulk.get()
+        {
+            bulk.turn(bytes).await;
+        }
     }
 
     /// Connections being served.

@@ -18,6 +18,7 @@ mod wire;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use crate::http::{Head, Response};
 use crate::io::TimestampMs;
@@ -39,6 +40,12 @@ pub trait Service: 'static {
 
     /// Wall clock, for `Date`.
     fn now(&self) -> TimestampMs;
+}
+
+/// Gives large transfers of a core their turns, so that they do not delay small requests.
+pub trait Bulk {
+    /// Waits until so many bytes may be copied to or from a socket.
+    fn turn(&self, bytes: usize) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
 /// The other end of a connection.

@@ -69,6 +69,11 @@ impl Wire {
         &self.socket.member
     }
 
+    /// Waits until so many bytes may be copied to or from the socket.
+    pub(super) async fn turn(&self, bytes: usize) {
+        self.member().connections.turn(bytes).await;
+    }
+
     /// Received bytes that nobody has read.
     pub(super) fn unread(&self) -> &[u8] {
         &self.received[self.start..]
@@ -147,6 +152,7 @@ impl Wire {
     where
         B: IoBuf + Deref<Target = [u8]>,
     {
+        self.turn(buffer.len().saturating_sub(start)).await;
         match &mut self.tls {
             Some(session) => (session.send(&mut self.socket, &buffer[start..]).await, buffer),
             None => self.socket.send(buffer, start).await,

@@ -11,6 +11,7 @@ use super::counts::Counts;
 use super::descriptors::Descriptors;
 use super::life::Reporter;
 use super::mesh::{Delivery, Exchange, Ports};
+use super::pace::Pace;
 use super::phase::{Life, Phase};
 use super::placement::{Loads, Place};
 use super::service::Counted;
@@ -248,7 +249,8 @@ impl Core {
             .with_courier(courier.clone());
         let domains = settings.domains.clone();
         let service = Rc::new(Counted { service, health, domains, loads: loads.clone(), core });
-        let connections = Connections::sharing(net::Limits::default(), host.pool().clone());
+        let connections = Connections::sharing(net::Limits::default(), host.pool().clone())
+            .paced(Rc::new(Pace::new(host.clone())));
         let counts = Rc::new(Counts {
             core,
             host: host.clone(),

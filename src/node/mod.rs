@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod life;
 pub mod listener;
 pub mod mesh;
+pub mod pace;
 pub mod phase;
 pub mod placement;
 pub mod service;
