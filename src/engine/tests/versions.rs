@@ -61,6 +61,25 @@ async fn names(engine: &SimEngine, bucket: BucketId, key: &[u8]) -> Vec<(Version
 }
 
 #[test]
+fn what_is_written_last_is_the_newest_though_the_clock_was_set_back() {
+    run(|simulation| async move {
+        let node = Node::start(&simulation, 2, 1).await.unwrap();
+        let id = bucket(&node, Versioning::Enabled).await;
+        let first = put_version(node.core(0), id, b"k", b"first").await;
+        simulation.set_back(std::time::Duration::from_secs(3600));
+        let second = put_version(node.core(1), id, b"k", b"second").await;
+        assert_eq!(get(node.core(0), id, b"k").await.unwrap().unwrap(), b"second");
+        node.shutdown().await;
+        let node = Node::start(&simulation, 3, 1).await.unwrap();
+        assert_eq!(get(node.core(0), id, b"k").await.unwrap().unwrap(), b"second");
+        let marker = node.core(2).delete(id, b"k", Deletion::default()).await.unwrap().version.unwrap();
+        assert_eq!(get(node.core(0), id, b"k").await, Ok(None));
+        let newest_first = [(marker, true), (second, false), (first, false)];
+        assert_eq!(names(node.core(1), id, b"k").await, newest_first);
+    });
+}
+
+#[test]
 fn nothing_is_lost_in_a_versioned_bucket_until_its_version_is_deleted() {
     run(|simulation| async move {
         let node = Node::start(&simulation, 3, 1).await.unwrap();

@@ -33,6 +33,8 @@ pub(super) struct Executor {
     tally: RefCell<BTreeMap<&'static str, u64>>,
     /// Nanoseconds since the start.
     clock: Cell<u64>,
+    /// By how much the clock on the wall was set back.
+    set_back_ms: Cell<u64>,
     last_id: Cell<u64>,
     tasks: RefCell<BTreeMap<u64, (Task, Arc<TaskWaker>)>>,
     ready: Ready,
@@ -75,6 +77,7 @@ impl Executor {
             random: RefCell::new(Random::new(seed)),
             tally: RefCell::default(),
             clock: Cell::new(0),
+            set_back_ms: Cell::new(0),
             last_id: Cell::new(MAIN),
             tasks: RefCell::default(),
             ready: Ready::default(),
@@ -110,7 +113,12 @@ impl Executor {
     }
 
     pub fn now_ms(&self) -> TimestampMs {
-        START_MS + self.clock.get() / 1_000_000
+        START_MS + self.clock.get() / 1_000_000 - self.set_back_ms.get()
+    }
+
+    /// Sets the clock on the wall back; what counts time goes on.
+    pub fn set_back(&self, duration: Duration) {
+        self.set_back_ms.set(self.set_back_ms.get() + duration.as_millis() as u64);
     }
 
     pub fn spawn(&self, task: Task) {

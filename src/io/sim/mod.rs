@@ -150,6 +150,11 @@ impl Simulation {
         self.disk(drive).misdirect(file, from, to).expect("the file reaches that far");
     }
 
+    /// Sets the clock on the wall back.
+    pub fn set_back(&self, duration: Duration) {
+        self.executor.set_back(duration);
+    }
+
     /// What befell the machine so far, by kind: crashes, what they took, and each fault that happened.
     pub fn tally(&self) -> BTreeMap<&'static str, u64> {
         self.executor.tally()
