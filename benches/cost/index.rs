@@ -57,7 +57,7 @@ impl Sizes {
             versions: (objects / 100).max(20),
             hidden: objects / 10,
             page: (objects / 200).min(1000),
-            pages: if options.quick { 3 } else { 500 * options.scale },
+            pages: if options.quick { 3 } else { (500.0 * options.scale).max(1.0) as usize },
         }
     }
 
@@ -270,7 +270,7 @@ fn list(
     pages: impl Fn(&Maker) -> Vec<Pages>,
     options: &Options,
 ) -> Result<u64, String> {
-    let (maker, client) = (Maker::new(node), Client::new(node.address()));
+    let (maker, client) = (Maker::new(node.target()), Client::new(node.address()));
     let kinds = pages(&maker);
     let mut work: u64 = 0;
     let mut costs = vec![Vec::new(); kinds.len()];
@@ -279,7 +279,7 @@ fn list(
             let connections = client.connect(1)?;
             let start = node.usage()?;
             let done = client.run_on(connections, requests).map_err(|error| format!("{name}: {error}"))?;
-            work = work.wrapping_add(done);
+            work = work.wrapping_add(done.work);
             let used = node.usage()?.since(&start);
             costs.push(used.cpu().as_secs_f64() * 1e6 / requests.len() as f64);
         }

@@ -33,9 +33,10 @@ struct Stage {
 
 /// Measures and prints; returns the digest of the reads that were done.
 pub fn measure(machine: &Machine, options: &Options) -> Result<u64, String> {
-    let (reads, upload_bytes) = if options.quick { (20, 300_000) } else { (4000 * options.scale, 8 << 20) };
+    let (reads, upload_bytes) =
+        if options.quick { (20, 300_000) } else { ((4000.0 * options.scale).max(20.0) as usize, 8 << 20) };
     let node = Node::start(machine, options)?;
-    let (client, maker) = (Client::new(node.address()), Maker::new(&node));
+    let (client, maker) = (Client::new(node.address()), Maker::new(node.target()));
     let mut work = client.run(1, &[maker.create_bucket(BUCKET.trim_start_matches('/'))])?;
     let contents: Vec<_> = (0..OBJECTS).map(|number| content(number as u64, 4096)).collect();
     let key = |number: usize| format!("{BUCKET}/small/{number}");
@@ -116,7 +117,7 @@ fn read(client: &Client, gets: &[Request], count: usize, work: &mut u64) -> Resu
 
 /// Uploads until it shall stop; returns how many bytes of objects were stored.
 fn upload(node: &Node, bytes: usize, stop: &AtomicBool) -> Result<u64, String> {
-    let (client, maker) = (Client::new(node.address()), Maker::new(node));
+    let (client, maker) = (Client::new(node.address()), Maker::new(node.target()));
     let contents = [content(1, bytes), content(2, bytes)];
     // The same keys again and again: the space of what was replaced is used again.
     let puts: Vec<Request> = (0..2 * UPLOADS)

@@ -6,11 +6,12 @@
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::requests::{ExpectedBody, Request};
+use crate::requests::{ExpectedBody, Request, Status};
 
 /// Bytes that one receive takes at most.
 const RECEIVE_BYTES: usize = 256 * 1024;
@@ -21,8 +22,20 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Longest body of an answer that is kept to be looked at: a page of 1,000 short keys, with room to spare.
 const KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// A length that nothing has: the body comes in chunks, and ends with an empty one.
+const IN_CHUNKS: usize = usize::MAX;
+
 /// An answer that takes longer never comes.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
+
+/// What came of some requests.
+#[derive(Default)]
+pub struct Outcome {
+    /// Digest of what was asked and answered.
+    pub work: u64,
+    /// From the first byte that is sent to the last one that comes, of each request.
+    pub latencies: Vec<Duration>,
+}
 
 pub struct Client {
     address: SocketAddr,
@@ -41,15 +54,18 @@ impl Client {
 
     /// Sends all requests over `connections` new connections. Returns the digest of what was done.
     pub fn run(&self, connections: usize, requests: &[Request]) -> Result<u64, String> {
-        self.run_on(self.connect(connections.min(requests.len()))?, requests)
+        Ok(self.run_on(self.connect(connections.min(requests.len()))?, requests)?.work)
     }
 
     /// As [`Client::run`], over connections that are open already; each takes the next request when its last
     /// one was answered.
-    pub fn run_on(&self, connections: Vec<Connection>, requests: &[Request]) -> Result<u64, String> {
-        let mut work: u64 = 0;
-        Self::drive(connections, requests.iter(), |done| work = work.wrapping_add(done.work))?;
-        Ok(work)
+    pub fn run_on(&self, connections: Vec<Connection>, requests: &[Request]) -> Result<Outcome, String> {
+        let mut outcome = Outcome { work: 0, latencies: Vec::with_capacity(requests.len()) };
+        Self::drive(connections, requests.iter(), |done, latency| {
+            outcome.work = outcome.work.wrapping_add(done.work);
+            outcome.latencies.push(latency);
+        })?;
+        Ok(outcome)
     }
 
     /// Sends the requests over and over until `stop` is set, over new connections. Returns how many bytes of
@@ -62,14 +78,14 @@ impl Client {
     ) -> Result<u64, String> {
         let mut bytes = 0;
         let again = requests.iter().cycle().take_while(|_| !stop.load(Ordering::Relaxed));
-        Self::drive(self.connect(connections)?, again, |done| bytes += done.payload_bytes)?;
+        Self::drive(self.connect(connections)?, again, |done, _| bytes += done.payload_bytes)?;
         Ok(bytes)
     }
 
     fn drive<'r>(
         mut connections: Vec<Connection>,
         mut waiting: impl Iterator<Item = &'r Request>,
-        mut done: impl FnMut(&Request),
+        mut done: impl FnMut(&Request, Duration),
     ) -> Result<(), String> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|error| format!("epoll: {error}"))?;
         let mut busy = 0;
@@ -101,7 +117,7 @@ impl Client {
                     if !connection.advance(request, &mut received)? {
                         break;
                     }
-                    done(request);
+                    done(request, connection.begun.elapsed());
                     current[index] = waiting.next();
                     match current[index] {
                         Some(next) => connection.begin(next)?,
@@ -117,11 +133,13 @@ impl Client {
 /// A connection with at most one request under way.
 pub struct Connection {
     stream: TcpStream,
+    /// When the request began to be sent.
+    begun: Instant,
     /// Bytes of the request that were sent, head and body.
     sent: usize,
     /// The answer's head as far as it came.
     head: Vec<u8>,
-    /// Length of the answer's body; known once the head was read.
+    /// Length of the answer's body, [`IN_CHUNKS`] if it comes so; known once the head was read.
     body_bytes: Option<usize>,
     body_received: usize,
     /// The body, if it cannot be compared as it comes.
@@ -133,7 +151,15 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Self { stream, sent: 0, head: Vec::new(), body_bytes: None, body_received: 0, kept: Vec::new() })
+        Ok(Self {
+            stream,
+            begun: Instant::now(),
+            sent: 0,
+            head: Vec::new(),
+            body_bytes: None,
+            body_received: 0,
+            kept: Vec::new(),
+        })
     }
 
     /// Sends a request and waits for its answer.
@@ -157,6 +183,7 @@ impl Connection {
 
     /// Starts to send a request.
     fn begin(&mut self, request: &Request) -> Result<(), String> {
+        self.begun = Instant::now();
         self.sent = 0;
         self.head.clear();
         self.body_bytes = None;
@@ -188,7 +215,7 @@ impl Connection {
         self.send(request)?;
         loop {
             match self.stream.read(received) {
-                Ok(0) => return Err("the node closed a connection".to_owned()),
+                Ok(0) => return Err("the server closed a connection".to_owned()),
                 Ok(count) => {
                     if self.take(request, &received[..count])? {
                         return Ok(true);
@@ -229,7 +256,10 @@ impl Connection {
         if !is_right || Some(self.body_received) > self.body_bytes {
             return Err(format!("a wrong body answers {}", first_line(&request.head)));
         }
-        if Some(self.body_received) < self.body_bytes {
+        if self.body_bytes == Some(IN_CHUNKS) {
+            let Some(body) = joined(&self.kept) else { return Ok(false) };
+            self.kept = body;
+        } else if Some(self.body_received) < self.body_bytes {
             return Ok(false);
         }
         if let ExpectedBody::Listed { tag, names } = &request.expected.body {
@@ -255,7 +285,11 @@ impl Connection {
             let head = String::from_utf8_lossy(&self.head);
             Err(format!("a wrong {what} answers {}:\n{head}", first_line(&request.head)))
         };
-        if answer.code != Some(expected.status) {
+        let is_expected = match expected.status {
+            Status::Exactly(status) => answer.code == Some(status),
+            Status::Success => answer.code.is_some_and(|code| (200..300).contains(&code)),
+        };
+        if !is_expected {
             return wrong("status");
         }
         if expected.etag.is_some() && header("etag").as_deref() != expected.etag.as_deref() {
@@ -267,6 +301,11 @@ impl Connection {
             (ExpectedBody::Empty, None | Some(Ok(0))) => Ok(0),
             (ExpectedBody::Exactly(body), Some(Ok(length))) if length == body.len() => Ok(length),
             (ExpectedBody::Listed { .. }, Some(Ok(length))) if length > 0 => Ok(length),
+            (ExpectedBody::Listed { .. }, None)
+                if header("transfer-encoding").as_deref() == Some("chunked") =>
+            {
+                Ok(IN_CHUNKS)
+            }
             _ => wrong("length"),
         }
     }
@@ -277,6 +316,24 @@ fn check_listing(listing: &[u8], tag: &str, names: &[String]) -> Result<(), Stri
     let text = String::from_utf8_lossy(listing);
     let listed = text.split(tag).skip(1).map(|rest| rest.split("</").next().unwrap_or_default());
     if listed.eq(names.iter().map(String::as_str)) { Ok(()) } else { Err("a wrong listing".to_owned()) }
+}
+
+/// The body that came in chunks, if it is whole.
+fn joined(mut chunks: &[u8]) -> Option<Vec<u8>> {
+    if !chunks.ends_with(b"0\r\n\r\n") {
+        return None;
+    }
+    let mut body = Vec::with_capacity(chunks.len());
+    loop {
+        let end = find(chunks, b"\r\n")?;
+        let bytes = usize::from_str_radix(std::str::from_utf8(&chunks[..end]).ok()?, 16).ok()?;
+        if bytes == 0 {
+            return Some(body);
+        }
+        let rest = &chunks[end + 2..];
+        body.extend_from_slice(rest.get(..bytes)?);
+        chunks = rest.get(bytes + 2..)?;
+    }
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

@@ -13,6 +13,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "real time and real threads are what is measured here")]
 
+mod endpoint;
 mod fill;
 mod index;
 mod latency;
@@ -60,6 +61,9 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), String> {
     let chosen: Vec<&Workload> = WORKLOADS.iter().filter(|workload| options.chooses(workload.name)).collect();
+    if let Some(endpoint) = &options.endpoint {
+        return endpoint::load(endpoint, &chosen, options);
+    }
     let with_memory = options.chooses("memory");
     let without_cost = chosen.is_empty() && !with_memory;
     if without_cost && !options.chooses_index() && !options.chooses_latency() {
@@ -101,10 +105,10 @@ fn cost(
     let node = Node::start(machine, options)?;
     println!("node: process {} on CPU {}\n", node.process(), machine.server_cpu);
     let sizes = if options.quick { Sizes::quick() } else { Sizes::full(options.scale) };
-    let maker = Maker::new(&node);
+    let maker = Maker::new(node.target());
     let mut work = 0;
     let client = Client::new(node.address());
-    for phase in workloads::stock(&maker, &sizes) {
+    for phase in workloads::stock(&maker, &sizes, chosen) {
         work = client.run(workloads::STOCK_CONNECTIONS, &phase)?.wrapping_add(work);
     }
     let mut rows: Vec<Row> = chosen.iter().map(|workload| Row::new(workload)).collect();
@@ -137,7 +141,7 @@ fn one(
     let connections = client.connect(workload.connections)?;
     node.settle()?;
     let start = node.usage()?;
-    work = work.wrapping_add(client.run_on(connections, &phases.measured)?);
+    work = work.wrapping_add(client.run_on(connections, &phases.measured)?.work);
     let usage = node.usage()?.since(&start);
     let bytes = phases.measured.iter().map(|request| request.payload_bytes).sum();
     let sample = Sample { usage, requests: phases.measured.len() as u64, bytes };

@@ -45,7 +45,7 @@ pub fn measure(machine: &Machine, options: &Options) -> Result<(Vec<String>, u64
 
 fn peak(machine: &Machine, options: &Options, bytes: usize, count: usize) -> Result<(u64, u64), String> {
     let node = Node::start(machine, options)?;
-    let (maker, client) = (Maker::new(&node), Client::new(node.address()));
+    let (maker, client) = (Maker::new(node.target()), Client::new(node.address()));
     let body = content(bytes as u64, bytes);
     let key = |number: usize| format!("/memory/{number}");
     let put: Vec<Request> = (0..count).map(|number| maker.put(&key(number), &body)).collect();

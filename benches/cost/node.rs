@@ -13,6 +13,8 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tempfile::TempDir;
 
 use crate::options::Options;
+use crate::requests::Target;
+use crate::workloads::BUCKET;
 
 pub const ACCESS_KEY_ID: &str = "benchmark";
 pub const SECRET: &str = "benchmark-secret";
@@ -139,6 +141,19 @@ impl Node {
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How requests reach it and say who sends them.
+    pub fn target(&self) -> Target {
+        Target {
+            address: self.address,
+            access_key_id: ACCESS_KEY_ID.to_owned(),
+            secret: SECRET.to_owned(),
+            region: REGION.to_owned(),
+            bucket: BUCKET.to_owned(),
+            is_file_server: false,
+            etags_are_checked: true,
+        }
     }
 
     pub fn process(&self) -> u32 {

@@ -1,14 +1,18 @@
 //! The command line, as `cargo bench` and `cargo test` pass it on.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+
+use crate::node::REGION;
+use crate::workloads::BUCKET;
 
 /// How the benchmark is to run.
 pub struct Options {
     /// Tiny inputs, once.
     pub quick: bool,
     pub rounds: usize,
-    /// Multiplies the requests of each round: for a profiler that wants to look longer.
-    pub scale: usize,
+    /// Multiplies the requests of each round: for a profiler that wants to look longer, or a server that is slow.
+    pub scale: f64,
     /// Cores of the node whose requests are measured.
     pub cores: usize,
     /// Objects of the index part.
@@ -17,8 +21,43 @@ pub struct Options {
     pub directory: PathBuf,
     /// Only name the workloads.
     pub list: bool,
+    /// A server that runs already: it gets the load, and no node is started.
+    pub endpoint: Option<Endpoint>,
     /// Parts of names; none chooses all.
     filters: Vec<String>,
+}
+
+/// A server that this benchmark did not start, and how to talk to it.
+pub struct Endpoint {
+    pub address: SocketAddr,
+    pub region: String,
+    /// The workloads' bucket; a second one has its name and `-listed` behind it.
+    pub bucket: String,
+    /// A web server that takes files by PUT: no buckets, no signatures, no ETags to know beforehand.
+    pub is_file_server: bool,
+    /// Whether `ETag` must be the MD5 of the body, as at AWS.
+    pub etags_are_checked: bool,
+    /// Whether what the reading workloads read is there from an earlier run.
+    pub is_stocked: bool,
+    /// Whether each measurement begins and goes on when a line comes on standard input.
+    pub is_stepped: bool,
+    /// Distinguishes the keys that are written from those of other rounds.
+    pub round: usize,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            region: REGION.to_owned(),
+            bucket: BUCKET.to_owned(),
+            is_file_server: false,
+            etags_are_checked: true,
+            is_stocked: false,
+            is_stepped: false,
+            round: 0,
+        }
+    }
 }
 
 impl Options {
@@ -28,14 +67,16 @@ impl Options {
         let mut options = Self {
             quick: true,
             rounds: 0,
-            scale: 1,
+            scale: 1.0,
             cores: 1,
             objects: 0,
             directory: PathBuf::from(env!("CARGO_TARGET_TMPDIR")),
             list: false,
+            endpoint: None,
             filters: Vec::new(),
         };
         let mut quick_wanted = false;
+        let mut endpoint = Endpoint::default();
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -48,10 +89,28 @@ impl Options {
                 "--quick" => quick_wanted = true,
                 "--list" => options.list = true,
                 "--rounds" => options.rounds = count(value()?)?,
-                "--scale" => options.scale = count(value()?)?,
+                "--scale" => {
+                    let text = value()?;
+                    options.scale = text
+                        .parse()
+                        .ok()
+                        .filter(|scale| *scale > 0.0 && *scale <= 1e6)
+                        .ok_or_else(|| format!("{text} is no scale"))?;
+                }
                 "--cores" => options.cores = count(value()?)?,
                 "--objects" => options.objects = count(value()?)?,
                 "--dir" => options.directory = value()?.into(),
+                "--endpoint" => {
+                    let text = value()?;
+                    endpoint.address = text.parse().map_err(|_| format!("{text} is no ADDRESS:PORT"))?;
+                }
+                "--region" => endpoint.region = value()?,
+                "--bucket" => endpoint.bucket = value()?,
+                "--file-server" => endpoint.is_file_server = true,
+                "--etags-unchecked" => endpoint.etags_are_checked = false,
+                "--stocked" => endpoint.is_stocked = true,
+                "--stepped" => endpoint.is_stepped = true,
+                "--round" => endpoint.round = count(value()?)?,
                 // Theirs, with a value that is not a filter.
                 "--test-threads" | "--skip" | "--format" | "--color" | "-Z" => drop(value()?),
                 other if other.starts_with('-') => {}
@@ -59,6 +118,7 @@ impl Options {
             }
         }
         options.quick |= quick_wanted;
+        options.endpoint = (endpoint.address.port() != 0).then_some(endpoint);
         if options.rounds == 0 {
             options.rounds = if options.quick { 1 } else { 5 };
         }

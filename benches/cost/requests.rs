@@ -1,13 +1,12 @@
 //! Requests made and signed ahead of time, each with the answer that must come.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use ringcask::auth::sign::{Credentials, presign_v4, sign_v4};
 use ringcask::hash;
 use ringcask::http::Head;
-
-use crate::node::{ACCESS_KEY_ID, Node, REGION, SECRET};
 
 /// Seconds that presigned URLs live: longer than any run.
 const PRESIGNED_SECONDS: u64 = 86_400;
@@ -32,10 +31,17 @@ pub struct Request {
 
 /// The answer that must come.
 pub struct Expected {
-    pub status: u16,
+    pub status: Status,
     /// `ETag` must be this, with quotes.
     pub etag: Option<String>,
     pub body: ExpectedBody,
+}
+
+#[derive(Clone, Copy)]
+pub enum Status {
+    Exactly(u16),
+    /// Any of success.
+    Success,
 }
 
 pub enum ExpectedBody {
@@ -52,8 +58,22 @@ pub enum ExpectedBody {
     },
 }
 
-/// Makes requests to one node.
+/// A server, and how to talk to it.
+pub struct Target {
+    pub address: SocketAddr,
+    pub access_key_id: String,
+    pub secret: String,
+    pub region: String,
+    pub bucket: String,
+    /// A web server that takes files by PUT and knows nothing of S3.
+    pub is_file_server: bool,
+    /// Whether `ETag` must be the MD5 of the body.
+    pub etags_are_checked: bool,
+}
+
+/// Makes requests to one server.
 pub struct Maker {
+    target: Target,
     host: String,
     now_ms: u64,
 }
@@ -66,9 +86,14 @@ pub enum Signed {
 }
 
 impl Maker {
-    pub fn new(node: &Node) -> Self {
+    pub fn new(target: Target) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { host: node.address().to_string(), now_ms: now.as_millis() as u64 }
+        Self { host: target.address.to_string(), target, now_ms: now.as_millis() as u64 }
+    }
+
+    /// The bucket of the workloads.
+    pub fn bucket(&self) -> &str {
+        &self.target.bucket
     }
 
     pub fn create_bucket(&self, bucket: &str) -> Request {
@@ -76,20 +101,18 @@ impl Maker {
     }
 
     pub fn get(&self, key: &str, body: &Rc<[u8]>, signed: Signed) -> Request {
-        let expected =
-            Expected { etag: Some(etag(body)), body: ExpectedBody::Exactly(body.clone()), status: 200 };
+        let expected = Expected { body: ExpectedBody::Exactly(body.clone()), ..Expected::object(body) };
         self.request("GET", key, None, signed, expected, None)
     }
 
     pub fn head(&self, key: &str, body: &[u8], signed: Signed) -> Request {
         let bytes = body.len() as u64;
-        let expected = Expected { etag: Some(etag(body)), body: ExpectedBody::Absent { bytes }, status: 200 };
+        let expected = Expected { body: ExpectedBody::Absent { bytes }, ..Expected::object(body) };
         self.request("HEAD", key, None, signed, expected, None)
     }
 
     pub fn put(&self, key: &str, body: &Rc<[u8]>) -> Request {
-        let expected = Expected { etag: Some(etag(body)), ..Expected::status(200) };
-        self.request("PUT", key, None, Signed::Header, expected, Some(body.clone()))
+        self.request("PUT", key, None, Signed::Header, Expected::object(body), Some(body.clone()))
     }
 
     /// A PUT that asks for encryption under the node's key, after which the ETag is still the MD5.
@@ -97,8 +120,7 @@ impl Maker {
         let mut head = self.head_of("PUT", key, None);
         head.headers.push(("x-amz-server-side-encryption".to_owned(), b"AES256".to_vec()));
         sign_v4(&mut head, self.credentials(), self.now_ms, "UNSIGNED-PAYLOAD");
-        let expected = Expected { etag: Some(etag(body)), ..Expected::status(200) };
-        finish(&head, body.clone(), expected)
+        self.finish(&head, body.clone(), Expected::object(body))
     }
 
     pub fn delete(&self, key: &str) -> Request {
@@ -133,9 +155,8 @@ impl Maker {
             framed.extend_from_slice(chunk);
             framed.extend_from_slice(b"\r\n");
         }
-        let expected = Expected { etag: Some(etag(body)), ..Expected::status(200) };
         let bytes = body.len() as u64;
-        Request { payload_bytes: bytes, ..finish(&head, framed.into(), expected) }
+        Request { payload_bytes: bytes, ..self.finish(&head, framed.into(), Expected::object(body)) }
     }
 
     fn request(
@@ -149,12 +170,13 @@ impl Maker {
     ) -> Request {
         let mut head = self.head_of(method, path, query);
         match signed {
+            _ if self.target.is_file_server => {}
             Signed::Query => presign_v4(&mut head, self.credentials(), self.now_ms, PRESIGNED_SECONDS),
             Signed::Header => {
                 sign_v4(&mut head, self.credentials(), self.now_ms, "UNSIGNED-PAYLOAD");
             }
         }
-        finish(&head, body.unwrap_or_default(), expected)
+        self.finish(&head, body.unwrap_or_default(), expected)
     }
 
     fn head_of(&self, method: &str, path: &str, query: Option<String>) -> Head {
@@ -167,19 +189,41 @@ impl Maker {
         }
     }
 
-    fn credentials(&self) -> Credentials<'static> {
-        Credentials { id: ACCESS_KEY_ID, secret: SECRET, region: REGION }
+    fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            id: &self.target.access_key_id,
+            secret: &self.target.secret,
+            region: &self.target.region,
+        }
+    }
+
+    /// Serialises a signed head, and foresees the digest of the work: of what S3 would answer, so that it is the
+    /// same at every server.
+    fn finish(&self, head: &Head, body: Rc<[u8]>, mut expected: Expected) -> Request {
+        let (bytes, work, payload_bytes) = serialize(head, &body, &expected);
+        if self.target.is_file_server {
+            expected.status = Status::Success;
+        }
+        if self.target.is_file_server || !self.target.etags_are_checked {
+            expected.etag = None;
+        }
+        Request { head: bytes, body, expected, payload_bytes, work }
     }
 }
 
 impl Expected {
     fn status(status: u16) -> Self {
-        Self { status, etag: None, body: ExpectedBody::Empty }
+        Self { status: Status::Exactly(status), etag: None, body: ExpectedBody::Empty }
+    }
+
+    /// The answer about an object that was put whole.
+    fn object(body: &[u8]) -> Self {
+        Self { etag: Some(etag(body)), ..Self::status(200) }
     }
 }
 
-/// Serialises a signed head and foresees the digest of the work.
-fn finish(head: &Head, body: Rc<[u8]>, expected: Expected) -> Request {
+/// The head as bytes, the digest of the work, and the bytes of payload.
+fn serialize(head: &Head, body: &[u8], expected: &Expected) -> (Vec<u8>, u64, u64) {
     let mut bytes = format!("{} {}", head.method, head.path).into_bytes();
     let mut work = bytes.clone();
     if let Some(query) = &head.query {
@@ -197,7 +241,9 @@ fn finish(head: &Head, body: Rc<[u8]>, expected: Expected) -> Request {
     }
     bytes.extend_from_slice(b"\r\n");
 
-    work.extend_from_slice(&expected.status.to_be_bytes());
+    if let Status::Exactly(status) = expected.status {
+        work.extend_from_slice(&status.to_be_bytes());
+    }
     work.extend_from_slice(expected.etag.as_deref().unwrap_or_default().as_bytes());
     let mut payload_bytes = body.len() as u64;
     match &expected.body {
@@ -207,7 +253,7 @@ fn finish(head: &Head, body: Rc<[u8]>, expected: Expected) -> Request {
     }
     let digest = hash::sha256(&work);
     let work = digest[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-    Request { head: bytes, body, expected, payload_bytes, work }
+    (bytes, work, payload_bytes)
 }
 
 /// `ETag` of an object that was put whole.

@@ -7,8 +7,8 @@ use crate::requests::{Maker, Request, Signed, content};
 /// Connections of everything that is not measured.
 pub const STOCK_CONNECTIONS: usize = 32;
 
-const BUCKET: &str = "cost";
-const BUCKET_LISTED: &str = "cost-listed";
+/// The bucket of the workloads, unless another one is wanted.
+pub const BUCKET: &str = "cost";
 
 /// One row of the table.
 pub struct Workload {
@@ -96,7 +96,9 @@ pub struct Sizes {
 
 impl Sizes {
     /// Large enough that a tick of the kernel's CPU accounting (10 ms) is no more than a few percent.
-    pub fn full(scale: usize) -> Self {
+    pub fn full(scale: f64) -> Self {
+        // A few at least, so that each connection has some.
+        let scaled = |count: usize| ((count as f64 * scale) as usize).max(8);
         Self {
             small_bytes: 4096,
             large_bytes: 8 << 20,
@@ -105,13 +107,13 @@ impl Sizes {
             listed_objects: 10_000,
             page_keys: 1000,
             overwritten_keys: 1000,
-            small_reads: 40_000 * scale,
-            small_writes: 20_000 * scale,
-            small_reads_alone: 20_000 * scale,
-            small_writes_alone: 4000 * scale,
-            pages: 500 * scale,
-            large_reads: 128 * scale,
-            large_writes: 32 * scale,
+            small_reads: scaled(40_000),
+            small_writes: scaled(20_000),
+            small_reads_alone: scaled(20_000),
+            small_writes_alone: scaled(4000),
+            pages: scaled(500),
+            large_reads: scaled(128),
+            large_writes: scaled(32),
         }
     }
 
@@ -136,22 +138,32 @@ impl Sizes {
 }
 
 /// What the reading workloads read: buckets first, then their objects.
-pub fn stock(maker: &Maker, sizes: &Sizes) -> Vec<Vec<Request>> {
-    let buckets = vec![maker.create_bucket(BUCKET), maker.create_bucket(BUCKET_LISTED)];
-    let small = (0..sizes.small_objects).map(|number| maker.put(&small_key(number), &small(sizes, number)));
-    let large = (0..sizes.large_objects).map(|number| maker.put(&large_key(number), &large(sizes, number)));
-    let nothing: Rc<[u8]> = Rc::from(&[][..]);
-    let listed = (0..sizes.listed_objects)
-        .map(|number| maker.put(&format!("/{BUCKET_LISTED}/{}", listed_key(number)), &nothing));
-    vec![buckets, small.collect(), large.collect(), listed.collect()]
+pub fn stock(maker: &Maker, sizes: &Sizes, chosen: &[&Workload]) -> Vec<Vec<Request>> {
+    let (bucket, bucket_listed) = (maker.bucket(), bucket_listed(maker));
+    let buckets = vec![maker.create_bucket(bucket), maker.create_bucket(&bucket_listed)];
+    let small =
+        (0..sizes.small_objects).map(|number| maker.put(&small_key(maker, number), &small(sizes, number)));
+    let large =
+        (0..sizes.large_objects).map(|number| maker.put(&large_key(maker, number), &large(sizes, number)));
+    let mut phases = vec![buckets, small.collect(), large.collect()];
+    if chosen.iter().any(|workload| workload.name.starts_with("list-")) {
+        let nothing: Rc<[u8]> = Rc::from(&[][..]);
+        let put = |number| maker.put(&format!("/{bucket_listed}/{}", listed_key(number)), &nothing);
+        phases.push((0..sizes.listed_objects).map(put).collect());
+    }
+    phases
 }
 
-fn small_key(number: usize) -> String {
-    format!("/{BUCKET}/small/{number}")
+fn bucket_listed(maker: &Maker) -> String {
+    format!("{}-listed", maker.bucket())
 }
 
-fn large_key(number: usize) -> String {
-    format!("/{BUCKET}/large/{number}")
+fn small_key(maker: &Maker, number: usize) -> String {
+    format!("/{}/small/{number}", maker.bucket())
+}
+
+fn large_key(maker: &Maker, number: usize) -> String {
+    format!("/{}/large/{number}", maker.bucket())
 }
 
 fn listed_key(number: usize) -> String {
@@ -181,9 +193,14 @@ fn large_writes(workload: &Workload, sizes: &Sizes) -> usize {
 }
 
 /// Reads the small objects in turns. The first pass fills the node's cache and is not measured.
-fn reads_small(workload: &Workload, sizes: &Sizes, request: impl Fn(&str, &Rc<[u8]>) -> Request) -> Phases {
+fn reads_small(
+    workload: &Workload,
+    maker: &Maker,
+    sizes: &Sizes,
+    request: impl Fn(&str, &Rc<[u8]>) -> Request,
+) -> Phases {
     let contents: Vec<_> = (0..sizes.small_objects).map(|number| small(sizes, number)).collect();
-    let read = |number: usize| request(&small_key(number), &contents[number]);
+    let read = |number: usize| request(&small_key(maker, number), &contents[number]);
     Phases {
         before: vec![(0..sizes.small_objects).map(read).collect()],
         measured: (0..small_reads(workload, sizes)).map(|turn| read(turn % sizes.small_objects)).collect(),
@@ -192,26 +209,26 @@ fn reads_small(workload: &Workload, sizes: &Sizes, request: impl Fn(&str, &Rc<[u
 }
 
 fn get_small_presigned(workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
-    reads_small(workload, sizes, |key, body| maker.get(key, body, Signed::Query))
+    reads_small(workload, maker, sizes, |key, body| maker.get(key, body, Signed::Query))
 }
 
 fn get_small_signed(workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
-    reads_small(workload, sizes, |key, body| maker.get(key, body, Signed::Header))
+    reads_small(workload, maker, sizes, |key, body| maker.get(key, body, Signed::Header))
 }
 
 fn head_small(workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
-    reads_small(workload, sizes, |key, body| maker.head(key, body, Signed::Header))
+    reads_small(workload, maker, sizes, |key, body| maker.head(key, body, Signed::Header))
 }
 
 /// Puts objects under keys of their own.
 fn put_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
-    let objects = written(workload, sizes, round, small_writes(workload, sizes), small);
+    let objects = written(workload, maker, sizes, round, small_writes(workload, sizes), small);
     put_and_remove(maker, &objects, Maker::put)
 }
 
 /// Puts objects under few keys, again and again: what was there becomes garbage.
 fn overwrite_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
-    let objects = written(workload, sizes, round, sizes.overwritten_keys, small);
+    let objects = written(workload, maker, sizes, round, sizes.overwritten_keys, small);
     let put = |turn: usize| {
         let (key, body) = &objects[turn % objects.len()];
         maker.put(key, body)
@@ -223,7 +240,7 @@ fn overwrite_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usi
 }
 
 fn delete_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
-    let objects = written(workload, sizes, round, small_writes(workload, sizes), small);
+    let objects = written(workload, maker, sizes, round, small_writes(workload, sizes), small);
     Phases {
         before: vec![objects.iter().map(|(key, body)| maker.put(key, body)).collect()],
         measured: objects.iter().map(|(key, _)| maker.delete(key)).collect(),
@@ -234,10 +251,11 @@ fn delete_small(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize)
 /// Lists pages that begin at different keys.
 fn list(_workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) -> Phases {
     let starts = sizes.listed_objects - sizes.page_keys;
+    let bucket = bucket_listed(maker);
     let page = |turn: usize| {
         let after = (turn * 997) % starts;
         let keys = (after + 1..=after + sizes.page_keys).map(listed_key).collect();
-        maker.list(BUCKET_LISTED, &listed_key(after), keys)
+        maker.list(&bucket, &listed_key(after), keys)
     };
     Phases { measured: (0..sizes.pages).map(page).collect(), ..Phases::default() }
 }
@@ -247,7 +265,7 @@ fn get_large(_workload: &Workload, maker: &Maker, sizes: &Sizes, _round: usize) 
     let contents = [large(sizes, 0), large(sizes, 1)];
     let read = |turn: usize| {
         let number = turn % sizes.large_objects;
-        maker.get(&large_key(number), &contents[number % 2], Signed::Query)
+        maker.get(&large_key(maker, number), &contents[number % 2], Signed::Query)
     };
     Phases { measured: (0..sizes.large_reads).map(read).collect(), ..Phases::default() }
 }
@@ -257,7 +275,7 @@ fn put_large(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) ->
     let content = |_: &Sizes, number: usize| contents[number % 2].clone();
     put_and_remove(
         maker,
-        &written(workload, sizes, round, large_writes(workload, sizes), content),
+        &written(workload, maker, sizes, round, large_writes(workload, sizes), content),
         Maker::put,
     )
 }
@@ -265,20 +283,20 @@ fn put_large(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) ->
 fn put_large_signed_chunks(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
     let contents = [large(sizes, 0), large(sizes, 1)];
     let content = |_: &Sizes, number: usize| contents[number % 2].clone();
-    let objects = written(workload, sizes, round, large_writes(workload, sizes), content);
+    let objects = written(workload, maker, sizes, round, large_writes(workload, sizes), content);
     put_and_remove(maker, &objects, Maker::put_signed_chunks)
 }
 
 /// As [`get_small_presigned`] and [`get_large`], of objects that are encrypted.
 fn get_small_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
-    let objects = written(workload, sizes, round, sizes.small_objects, small);
+    let objects = written(workload, maker, sizes, round, sizes.small_objects, small);
     read_and_remove(maker, &objects, small_reads(workload, sizes))
 }
 
 fn get_large_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
     let contents = [large(sizes, 0), large(sizes, 1)];
     let content = |_: &Sizes, number: usize| contents[number % 2].clone();
-    let objects = written(workload, sizes, round, sizes.large_objects, content);
+    let objects = written(workload, maker, sizes, round, sizes.large_objects, content);
     read_and_remove(maker, &objects, sizes.large_reads)
 }
 
@@ -297,26 +315,27 @@ fn read_and_remove(maker: &Maker, objects: &[(String, Rc<[u8]>)], reads: usize) 
 }
 
 fn put_small_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
-    let objects = written(workload, sizes, round, small_writes(workload, sizes), small);
+    let objects = written(workload, maker, sizes, round, small_writes(workload, sizes), small);
     put_and_remove(maker, &objects, Maker::put_encrypted)
 }
 
 fn put_large_encrypted(workload: &Workload, maker: &Maker, sizes: &Sizes, round: usize) -> Phases {
     let contents = [large(sizes, 0), large(sizes, 1)];
     let content = |_: &Sizes, number: usize| contents[number % 2].clone();
-    let objects = written(workload, sizes, round, sizes.large_writes, content);
+    let objects = written(workload, maker, sizes, round, sizes.large_writes, content);
     put_and_remove(maker, &objects, Maker::put_encrypted)
 }
 
 /// Keys and contents that a workload writes in a round.
 fn written(
     workload: &Workload,
+    maker: &Maker,
     sizes: &Sizes,
     round: usize,
     count: usize,
     content: impl Fn(&Sizes, usize) -> Rc<[u8]>,
 ) -> Vec<(String, Rc<[u8]>)> {
-    let key = |number: usize| format!("/{BUCKET}/{}/{round}/{number}", workload.name);
+    let key = |number: usize| format!("/{}/{}/{round}/{number}", maker.bucket(), workload.name);
     (0..count).map(|number| (key(number), content(sizes, number))).collect()
 }
 
