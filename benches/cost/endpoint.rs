@@ -10,14 +10,34 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::load::Client;
+use crate::node::{Machine, Node};
 use crate::options::{Endpoint, Options};
 use crate::requests::{Maker, Target};
 use crate::workloads::{self, STOCK_CONNECTIONS, Sizes, Unit, Workload};
 
 /// Puts the workloads, one after the other, to the server. One that fails does not keep the others from running.
 pub fn load(endpoint: &Endpoint, chosen: &[&Workload], options: &Options) -> Result<(), String> {
+    load_on(endpoint, target(endpoint)?, chosen, options)
+}
+
+/// Tries the load alone on a node of its own, so that `cargo test` keeps it from rotting.
+pub fn try_out(machine: &Machine, chosen: &[&Workload], options: &Options) -> Result<(), String> {
+    let node = Node::start(machine, options)?;
+    let endpoint = Endpoint { address: node.address(), ..Endpoint::default() };
+    load_on(&endpoint, node.target(), chosen, options)?;
+    let endpoint = Endpoint { is_stocked: true, round: 1, ..endpoint };
+    load_on(&endpoint, node.target(), chosen, options)?;
+    node.stop()
+}
+
+fn load_on(
+    endpoint: &Endpoint,
+    target: Target,
+    chosen: &[&Workload],
+    options: &Options,
+) -> Result<(), String> {
     let sizes = if options.quick { Sizes::quick() } else { Sizes::full(options.scale) };
-    let maker = Maker::new(target(endpoint)?);
+    let maker = Maker::new(target);
     let client = Client::new(endpoint.address);
     if !endpoint.is_stocked {
         // A web server has no buckets to make.
@@ -36,7 +56,7 @@ pub fn load(endpoint: &Endpoint, chosen: &[&Workload], options: &Options) -> Res
     if failed == 0 { Ok(()) } else { Err(format!("{failed} workloads failed")) }
 }
 
-/// Who asks whom; the secrets are those of AWS's own clients.
+/// Who asks whom; the credentials are in the environment, as for AWS's own clients.
 fn target(endpoint: &Endpoint) -> Result<Target, String> {
     let variable = |name: &str| match std::env::var(name) {
         Ok(value) => Ok(value),

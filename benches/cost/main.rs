@@ -76,6 +76,7 @@ fn run(options: &Options) -> Result<(), String> {
         let (rows, done) = cost(&chosen, &machine, options)?;
         if options.quick {
             println!("{} workloads: every answer was right", rows.len());
+            endpoint::try_out(&machine, &chosen, options)?;
         } else {
             report::print_table(&rows);
         }
