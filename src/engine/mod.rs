@@ -85,6 +85,12 @@ pub mod fuzzing {
     pub use super::log::scan::{Head, Opened, ScanError, Scanned, SegmentScanner};
 }
 
+/// The index of a core, for the benchmarks of single functions (`benches/micro/`).
+#[doc(hidden)]
+pub mod measured {
+    pub use super::index::{BucketIndex, ChecksumCode, Entry, EntryFlags, EntryPayload};
+}
+
 /// Name of the file that marks a drive's directory as ours; a directory without it must be empty.
 pub const SUPERBLOCK_NAME: &str = "ringcask.superblock";
 
