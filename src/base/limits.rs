@@ -521,6 +521,21 @@ pub const CHECKPOINTS_KEPT: usize = 2;
 /// tools believe no batch that claims more.
 pub const LOG_SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Bytes of a file of `/proc` or `/sys` that `ringcask doctor` reads. The longest is `/proc/interrupts`: 11 bytes for
+/// each CPU and interrupt, thousands of either on the largest machines.
+pub const HOST_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Entries of a directory of `/proc` or `/sys` that `ringcask doctor` looks at: queues, interrupts, CPUs.
+pub const HOST_ENTRIES_MAX: usize = 16 * 1024;
+
+/// Control groups one within the other that `ringcask doctor` asks for limits, from the inside: containers in pods in
+/// slices are five or six.
+pub const HOST_GROUPS_NESTED_MAX: usize = 64;
+
+/// Devices one above the other (a partition of an encrypted volume of an array) that `ringcask doctor` follows from
+/// a file system down to its drives.
+pub const HOST_DEVICES_STACKED_MAX: usize = 8;
+
 /// Findings of each severity that a check keeps; it counts the rest. A drive that is gone makes millions, and
 /// nobody reads more than some hundred.
 pub const OFFLINE_FINDINGS_MAX: usize = 1000;

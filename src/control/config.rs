@@ -238,6 +238,16 @@ where
 }
 
 impl Layer {
+    /// A layer that says where data lies and how many cores there are, and nothing else.
+    pub fn placed(data: Option<Vec<PathBuf>>, cores: Option<usize>) -> Self {
+        Self { data, cores, ..Self::default() }
+    }
+
+    /// Core threads, if the layer says how many.
+    pub fn cores(&self) -> Option<usize> {
+        self.cores
+    }
+
     /// Names of all settings, as they stand in the file and after the dashes of an option.
     pub fn keys() -> impl Iterator<Item = String> {
         let arguments = Self::augment_args(Command::new("")).get_arguments().cloned().collect::<Vec<_>>();

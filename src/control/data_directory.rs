@@ -176,6 +176,14 @@ fn holder(file: &mut File) -> String {
     }
 }
 
+/// The process that holds, or held, a data directory's lock, as it wrote it down.
+pub fn node_of(directory: &Path) -> Option<u32> {
+    let file = OpenOptions::new().read(true).open(directory.join(LOCK_NAME)).ok()?;
+    let mut text = String::new();
+    file.take(20).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
 /// Keeps nodes from starting on a directory while it is looked at: a shared lock, as long as the file lives.
 /// Nothing is made or written; a directory without a lock file has none to take.
 ///

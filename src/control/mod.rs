@@ -8,6 +8,7 @@ pub mod config;
 pub mod credentials;
 pub mod data_directory;
 pub mod delivery;
+pub mod doctor;
 pub mod health;
 pub mod identities;
 pub mod logging;

@@ -449,12 +449,17 @@ fn unexpected(answer: &Answer) -> EngineError {
 
 /// Segments that leave room for several of them on a small drive.
 fn fit_to_drive<D: Disk>(mut options: Options, disk: &D) -> Options {
-    const MIB: u64 = 1 << 20;
     let Ok(space) = disk.space() else { return options };
-    let share = |divisor: u64| (space.bytes_total / divisor / MIB).max(1) * MIB;
-    options.log_segment_bytes = options.log_segment_bytes.min(share(64).max(4 * MIB));
-    options.data_segment_bytes = options.data_segment_bytes.min(share(32).max(8 * MIB));
+    (options.log_segment_bytes, options.data_segment_bytes) = segments_of(&options, space.bytes_total);
     options
+}
+
+/// Bytes of a segment of the log and of data on a drive of so many bytes.
+fn segments_of(options: &Options, bytes_total: u64) -> (u64, u64) {
+    const MIB: u64 = 1 << 20;
+    let share = |divisor: u64| (bytes_total / divisor / MIB).max(1) * MIB;
+    let log = options.log_segment_bytes.min(share(64).max(4 * MIB));
+    (log, options.data_segment_bytes.min(share(32).max(8 * MIB)))
 }
 
 /// What `cores` that share a drive keep free on it to make room with: each may need a segment to move records
@@ -462,6 +467,13 @@ fn fit_to_drive<D: Disk>(mut options: Options, disk: &D) -> Options {
 fn reserve_of<D: Disk>(options: &Options, disk: &D, cores: usize) -> u64 {
     let wanted = 4 * options.log_segment_bytes * cores as u64;
     disk.space().map_or(wanted, |space| wanted.min(space.bytes_total / 8))
+}
+
+/// Free bytes of a drive of `bytes_total` with `cores` on it, below which it takes no further large objects: the
+/// next data segment has no room beside what is kept free.
+pub fn bytes_free_min(bytes_total: u64, cores: usize) -> u64 {
+    let (log, data) = segments_of(&Options::default(), bytes_total);
+    data + log + (4 * log * cores as u64).min(bytes_total / 8)
 }
 
 #[cfg(test)]

@@ -21,6 +21,11 @@ const _: () = assert!(BUFFER_BYTES.is_multiple_of(SMALL_BUFFER_BYTES));
 /// Locked memory that a core needs beside its arena: the kernel counts the two rings too.
 const RINGS_BYTES: usize = 1 << 20;
 
+/// Memory that so many cores lock, if the limits allow, with `arena_bytes` of buffers each.
+pub fn locked_bytes(arena_bytes: usize, cores: usize) -> usize {
+    arena_bytes.saturating_add(RINGS_BYTES).saturating_mul(cores)
+}
+
 /// The registered memory of a ring: `bytes` at address `start`.
 #[derive(Clone, Copy)]
 pub(super) struct Arena {
@@ -35,7 +40,7 @@ impl Arena {
     /// the others would not even get their rings.
     pub fn register(ring: &IoUring, pool: &Pool, cores: usize) -> Option<Self> {
         let (start, bytes) = pool.arena();
-        if !may_lock((bytes + RINGS_BYTES).saturating_mul(cores)) {
+        if !may_lock(locked_bytes(bytes, cores)) {
             warn_unregistered(bytes, cores, &"too little");
             return None;
         }
@@ -93,7 +98,7 @@ fn warn_unregistered(bytes: usize, cores: usize, error: &dyn Display) {
              (RLIMIT_MEMLOCK) is {limit} ({error}). Requests will cost more CPU time. To change it: \
              LimitMEMLOCK=infinity in a systemd unit, --ulimit memlock=-1 for a container, `ulimit -l \
              unlimited` in a shell, or a smaller arena.",
-            ((bytes + RINGS_BYTES).saturating_mul(cores)) >> 20,
+            locked_bytes(bytes, cores) >> 20,
         );
     });
 }

@@ -11,13 +11,14 @@
 //! - `host` is the core as seen by its code: [`RingHost`].
 //! - `disk` turns [`crate::io::Disk`] into kernel operations: [`RingDisk`].
 //! - `queue` submits operations and keeps what they use alive until the kernel is done with it.
-//! - [`meters`] counts what drives do.
+//! - [`meters`] counts what drives do; [`machine`] asks what the kernel offers.
 //! - `arena` registers the buffers.
 //! - `wakeup` is how other threads (and completions) reach a sleeping core: [`Wakeup`].
 
 mod arena;
 mod disk;
 mod host;
+pub mod machine;
 pub mod meters;
 mod queue;
 pub mod runtime;

@@ -1,9 +1,11 @@
 //! The commands beside the node itself. Those here manage identities: each is one request to the admin API
-//! of a running node. `check` and `inspect` look at the drives of one that is not running.
+//! of a running node. `check` and `inspect` look at the drives of one that is not running,
+//! `doctor` looks at the host.
 
 mod check;
 mod client;
 mod directories;
+mod doctor;
 mod inspect;
 mod show;
 mod status;
@@ -30,7 +32,7 @@ Examples:
 To replace a key without a gap, create a second one, give it to the clients, and
 delete the first. 'rotate' gives a key another secret at once.";
 
-/// What can be asked of the drives of a node that is not running.
+/// What can be asked of the host, and of the drives of a node that is not running.
 #[derive(Subcommand, Debug)]
 pub enum Examine {
     /// Checks everything on the drives of a stopped node; changes nothing
@@ -39,6 +41,9 @@ pub enum Examine {
     /// Shows what lies in the files of a stopped node; changes nothing
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::Inspect),
+    /// Looks whether the host suits a node, and says what to change; changes nothing
+    #[command(after_help = doctor::EXIT_CODES)]
+    Doctor(doctor::Doctor),
 }
 
 impl Examine {
@@ -48,6 +53,7 @@ impl Examine {
         let result = match self {
             Self::Check(check) => check.run(environment),
             Self::Inspect(inspect) => inspect.run(environment).map(|()| 0),
+            Self::Doctor(doctor) => doctor.run(environment),
         };
         result.unwrap_or_else(|error| {
             eprintln!("ringcask: {error}");
