@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use ringcask::control::cli::{Cli, Order};
 use ringcask::control::command;
 
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let result = match order {
         Order::Serve(settings) => ringcask::node::run(*settings, environment),
         Order::Examine(examine) => return ExitCode::from(examine.run(environment)),
+        Order::Describe(describe) => describe.run(Cli::command()),
         Order::Manage(manage) => manage.run(environment).and_then(|answer| command::print(&answer)),
     };
     match result {

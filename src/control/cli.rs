@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::command::{Examine, Manage};
+use super::command::{Describe, Examine, Manage};
 use super::config::{Layer, Settings};
 
 const EXAMPLES: &str = "\
@@ -18,9 +18,12 @@ The first start makes root credentials and shows them once; set RINGCASK_ROOT_US
 RINGCASK_ROOT_PASSWORD to bring your own. A setting on the command line wins over its
 environment variable, which wins over the file.";
 
+/// The version of the package, and for release builds from a checkout the commit (build.rs).
+pub const VERSION: &str = env!("RINGCASK_VERSION");
+
 /// S3-compatible object store: one binary, one thread per core, io_uring for everything.
 #[derive(Parser, Debug)]
-#[command(name = "ringcask", version, after_help = EXAMPLES)]
+#[command(name = "ringcask", version = VERSION, after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub struct Cli {
     #[command(subcommand)]
@@ -41,6 +44,9 @@ enum Command {
 
     #[command(flatten)]
     Manage(Manage),
+
+    #[command(flatten)]
+    Describe(Describe),
 }
 
 /// What the command line asks for.
@@ -50,8 +56,10 @@ pub enum Order {
     Serve(Box<Settings>),
     /// To manage one that runs.
     Manage(Box<Manage>),
-    /// To look at what one left.
+    /// To look at what one left, or at the host.
     Examine(Box<Examine>),
+    /// To say what can be asked.
+    Describe(Describe),
 }
 
 #[derive(Args, Debug)]
@@ -74,6 +82,7 @@ impl Cli {
         let serve = match self.command {
             Some(Command::Examine(examine)) => return Ok(Order::Examine(Box::new(examine))),
             Some(Command::Manage(manage)) => return Ok(Order::Manage(Box::new(manage))),
+            Some(Command::Describe(describe)) => return Ok(Order::Describe(describe)),
             Some(Command::Serve(serve)) => *serve,
             None => self.serve,
         };
@@ -89,6 +98,8 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Settings, String> {
@@ -105,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
     }
 
     #[test]
@@ -122,7 +133,7 @@ mod tests {
 
     #[test]
     fn every_option_says_its_environment_variable() {
-        let help = <Cli as clap::CommandFactory>::command().render_help().to_string();
+        let help = Cli::command().render_help().to_string();
         for key in Layer::keys() {
             let variable = Layer::variable(&key);
             assert!(help.contains(&variable), "--help does not name {variable}:\n{help}");

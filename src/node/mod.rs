@@ -27,7 +27,7 @@ use crate::base::limits::NEW_DIRECTORY_BYTES_FREE_MIN;
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::delivery::Webhooks;
 use crate::control::tls::Tls;
-use crate::control::{Settings, config, credentials, logging, master_key};
+use crate::control::{Settings, cli, config, credentials, logging, master_key};
 use crate::engine::{self, SUPERBLOCK_NAMES};
 use crate::ring::runtime;
 
@@ -71,7 +71,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
 
     let cores = settings.cores;
     tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
+        version = cli::VERSION,
         cores,
         region = settings.region,
         data = ?settings.data,

@@ -1,9 +1,10 @@
 //! The commands beside the node itself. Those here manage identities: each is one request to the admin API
 //! of a running node. `check` and `inspect` look at the drives of one that is not running,
-//! `doctor` looks at the host.
+//! `doctor` looks at the host; `completions` and `man` describe the commands themselves.
 
 mod check;
 mod client;
+mod describe;
 mod directories;
 mod doctor;
 mod inspect;
@@ -21,6 +22,8 @@ use super::credentials::{self, Credentials, Secret};
 use crate::base::limits::ADMIN_BODY_BYTES_MAX;
 use crate::http::percent::encode;
 use client::Client;
+
+pub use describe::Describe;
 
 const KEY_EXAMPLES: &str = "\
 Examples:
