@@ -87,8 +87,18 @@ fn the_configuration_file_can_be_read_as_it_is_and_with_all_of_it() {
 #[test]
 fn defaults_in_the_configuration_file_are_those_of_the_node() {
     // Values of these are examples: there is no default, or it depends on the machine.
-    let examples =
-        ["data", "tls-certificate", "tls-key", "listen-http", "master-key-file", "cores", "domain"];
+    let examples = [
+        "data",
+        "tls-certificate",
+        "tls-key",
+        "listen-http",
+        "master-key-file",
+        "cores",
+        "domain",
+        "access-log",
+        "audit-webhook",
+        "audit-webhook-token-file",
+    ];
     let help = Cli::command().render_long_help().to_string();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let settings = uncommented();

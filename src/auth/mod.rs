@@ -31,7 +31,7 @@ pub use keys::{SigningKey, SigningKeys};
 pub use post_form::authenticate_form;
 pub use post_policy::{PolicyError, PostPolicy};
 
-use crate::base::limits::CLOCK_SKEW_MS_MAX;
+use crate::base::limits::{ACCESS_KEY_ID_LENGTH_MAX, CLOCK_SKEW_MS_MAX};
 use crate::http::{Head, Query, date};
 use crate::io::TimestampMs;
 
@@ -137,6 +137,32 @@ fn by_header(
         "AWS" => sigv2::authenticate_header(head, query, fields, context),
         _ => Err(unsupported()),
     }
+}
+
+/// The access key id that a request claims to be signed with, whatever its signature is worth. What cannot be one is
+/// not returned: somebody may have put a secret in its place.
+pub fn claimed_key(head: &Head) -> Option<String> {
+    let of_scope = |credential: &str| Some(credential.rsplitn(5, '/').nth(4)?.to_owned());
+    let id = if let Some(value) = head.text("authorization") {
+        let (scheme, fields) = value.split_once([' ', '\t'])?;
+        match scheme {
+            sigv4::ALGORITHM => {
+                let mut fields = fields.split(',').map(str::trim);
+                of_scope(fields.find_map(|field| field.strip_prefix("Credential="))?)?
+            }
+            "AWS" => fields.trim().rsplit_once(':')?.0.to_owned(),
+            _ => return None,
+        }
+    } else {
+        let query = Query::parse(head.query.as_deref()).ok()?;
+        match query.text("X-Amz-Credential") {
+            Some(credential) => of_scope(credential)?,
+            None => query.text("AWSAccessKeyId")?.to_owned(),
+        }
+    };
+    let is_id =
+        (1..=ACCESS_KEY_ID_LENGTH_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    is_id.then_some(id)
 }
 
 /// Whether a request names no scheme, nor has any part of one: then [`authenticate`] finds it anonymous. What

@@ -461,6 +461,56 @@ pub const CALLS_PER_PAIR_MAX: usize = 256;
 /// the memory of queues grows with the cores and not with their square.
 pub const CALLS_PER_CORE_MAX: usize = 8192;
 
+/// Bytes of a header or path that an entry of the access log keeps. AWS's logs have no bound; no client's name is
+/// near it.
+pub const AUDIT_FIELD_BYTES_MAX: usize = 512;
+
+/// Bytes of the keys of one DeleteObjects that its entry of the access log names; it counts the rest. A thousand keys
+/// of usual length fit; the queue must hold several such entries.
+pub const AUDIT_DELETIONS_BYTES_MAX: usize = 128 * 1024;
+
+/// Entries of the access log, in bytes, that wait at one core for one file or webhook: some seconds of a busy core,
+/// minutes of others. Beyond it entries are dropped and counted.
+pub const AUDIT_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+
+/// How long entries of the access log gather before they are written: one write takes many, and nobody waits.
+pub const AUDIT_GATHER_MS: u64 = 20;
+
+/// Bytes of entries in one message to the audit webhook.
+pub const AUDIT_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Pause after the access log could not be written.
+pub const AUDIT_RETRY_MS: u64 = 1000;
+
+/// A message that the audit webhook refuses (4xx) holds back those behind it for so long, then it is dropped.
+pub const AUDIT_REFUSED_MS_MAX: u64 = 60 * 1000;
+
+/// How long a node that stops waits until its access log is written and delivered. What is not by then is lost.
+pub const AUDIT_SETTLE_MS_MAX: u64 = 3_000;
+
+/// Older files of the access log that are kept, at most. Each rotation renames all of them.
+pub const AUDIT_FILES_MAX: usize = 1000;
+
+/// Bytes of an access log's file before it is rotated: at least many entries of any length.
+pub const AUDIT_FILE_BYTES_MIN: u64 = 64 * 1024;
+
+/// Lines of the log that wait for standard error. A terminal or a pipe that takes nothing must not stop the node;
+/// beyond it lines are dropped and counted.
+pub const LOG_QUEUE_LINES_MAX: usize = 4096;
+
+/// How long a process that ends waits for standard error to take the last lines of its log.
+pub const LOG_FLUSH_MS_MAX: u64 = 1000;
+
+/// Warnings and errors that one place in the code writes to the log in one window of time. Enough to see what
+/// happens and to whom; a drive that fails would write thousands a second.
+pub const LOG_REPEATS_MAX: u32 = 20;
+
+/// The window that [`LOG_REPEATS_MAX`] counts in.
+pub const LOG_REPEATS_WINDOW_MS: u64 = 10_000;
+
+/// Bytes of a level of the log, which may be a list of directives for modules.
+pub const LOG_LEVEL_BYTES_MAX: usize = 1024;
+
 /// Connections on their way from the core that accepted them to another. When the queue is full, the
 /// accepting core keeps the connection.
 pub const HANDOVERS_PER_PAIR_MAX: usize = 64;
@@ -628,6 +678,8 @@ pub const RETENTION_YEARS_MAX: u32 = 100;
 /// buckets reads documents again and again.
 pub const BUCKET_SETTINGS_CACHED_MAX: usize = 4096;
 
+/// An entry names each byte of a key in at most six (`\u0000`), and one is as long as its deletions.
+const _: () = assert!(AUDIT_QUEUE_BYTES >= 2 * 6 * AUDIT_DELETIONS_BYTES_MAX);
 const _: () = assert!(FORM_BYTES_MAX < FORM_BUFFER_BYTES);
 const _: () = assert!(RECEIVE_BUFFER_BYTES <= HEAD_BYTES_MAX);
 const _: () = assert!(CALLS_PER_CORE_MAX >= CORES_MAX);

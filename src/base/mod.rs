@@ -7,3 +7,4 @@ pub mod instruments;
 pub mod limits;
 pub mod local;
 pub mod secret;
+pub mod stages;

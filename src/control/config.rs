@@ -11,11 +11,12 @@ use std::time::Duration;
 use clap::{Args, Command, ValueEnum};
 use serde::{Deserialize, Deserializer};
 
+use super::audit::{AccessLog, AuditWebhook};
 use super::bytes_size::BytesSize;
 use super::webhook::{self, Webhook};
 use crate::base::limits::{
-    ARENA_BYTES_MAX, ARENA_BYTES_MIN, CONFIG_FILE_BYTES_MAX, CORES_MAX, DATA_DIRECTORIES_MAX,
-    LIFECYCLE_DAY_SECONDS_MAX, SCRUB_BYTES_PER_SECOND,
+    ARENA_BYTES_MAX, ARENA_BYTES_MIN, AUDIT_FILE_BYTES_MIN, AUDIT_FILES_MAX, CONFIG_FILE_BYTES_MAX,
+    CORES_MAX, DATA_DIRECTORIES_MAX, LIFECYCLE_DAY_SECONDS_MAX, SCRUB_BYTES_PER_SECOND,
 };
 use crate::s3::NewBuckets;
 use crate::s3::notification_target::NotificationTarget;
@@ -55,6 +56,12 @@ pub struct Settings {
     /// Directives as `tracing_subscriber::EnvFilter` reads them; a level in the simplest case.
     pub log_level: String,
     pub log_format: LogFormat,
+    /// The file that each request gets a line in.
+    pub access_log: Option<AccessLog>,
+    /// Where these lines are sent.
+    pub audit_webhook: Option<AuditWebhook>,
+    /// Requests that take longer are logged with where their time went.
+    pub slow_request: Option<Duration>,
     /// What buckets have that are made without saying otherwise.
     pub new_buckets: NewBuckets,
     /// How long a day of lifecycle rules is.
@@ -194,6 +201,34 @@ pub struct Layer {
     #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
     log_format: Option<LogFormat>,
 
+    /// File that gets a line of JSON for each request; SIGHUP has it opened again. docs/LOGS.md has the fields
+    /// [env: RINGCASK_ACCESS_LOG]
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+
+    /// Size at which the file of --access-log is renamed to FILE.1 and a new one begun; 0 for never
+    /// [env: RINGCASK_ACCESS_LOG_SIZE] [default: 256MiB]
+    #[arg(long, value_name = "SIZE")]
+    access_log_size: Option<BytesSize>,
+
+    /// Renamed files of the access log that are kept [env: RINGCASK_ACCESS_LOG_FILES] [default: 8]
+    #[arg(long, value_name = "N")]
+    access_log_files: Option<usize>,
+
+    /// http:// URL that the lines of the access log are posted to [env: RINGCASK_AUDIT_WEBHOOK]
+    #[arg(long, value_name = "URL")]
+    audit_webhook: Option<String>,
+
+    /// File with a token that is sent to --audit-webhook as Authorization: Bearer
+    /// [env: RINGCASK_AUDIT_WEBHOOK_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    audit_webhook_token_file: Option<PathBuf>,
+
+    /// Milliseconds after which a request counts as slow and is logged with the time of each stage; 0 for never
+    /// [env: RINGCASK_SLOW_REQUEST_MS] [default: 0]
+    #[arg(long, value_name = "N")]
+    slow_request_ms: Option<u64>,
+
     /// What a new bucket has: ACLs off and public access blocked, as on AWS today (aws), or ACLs on and
     /// nothing blocked, as before April 2023 (acl) [env: RINGCASK_NEW_BUCKETS] [default: aws]
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
@@ -278,6 +313,12 @@ impl Layer {
             drain_seconds: self.drain_seconds.or(weaker.drain_seconds),
             log_level: self.log_level.or(weaker.log_level),
             log_format: self.log_format.or(weaker.log_format),
+            access_log: self.access_log.or(weaker.access_log),
+            access_log_size: self.access_log_size.or(weaker.access_log_size),
+            access_log_files: self.access_log_files.or(weaker.access_log_files),
+            audit_webhook: self.audit_webhook.or(weaker.audit_webhook),
+            audit_webhook_token_file: self.audit_webhook_token_file.or(weaker.audit_webhook_token_file),
+            slow_request_ms: self.slow_request_ms.or(weaker.slow_request_ms),
             new_buckets: self.new_buckets.or(weaker.new_buckets),
             lifecycle_day_seconds: self.lifecycle_day_seconds.or(weaker.lifecycle_day_seconds),
             scrub_bytes_per_second: self.scrub_bytes_per_second.or(weaker.scrub_bytes_per_second),
@@ -359,6 +400,9 @@ impl Layer {
         let region = region(self.region.unwrap_or_else(|| "us-east-1".into()))?;
         let log_level = self.log_level.unwrap_or_else(|| "info".into());
         super::logging::check(&log_level)?;
+        let log_size = self.access_log_size.map(|size| size.0);
+        let access_log = access_log(self.access_log, log_size, self.access_log_files)?;
+        let audit_webhook = audit_webhook(self.audit_webhook, self.audit_webhook_token_file)?;
         let tls_certificates = self.tls_certificate.unwrap_or_default();
         let tls_keys = self.tls_key.unwrap_or_default();
         let tls_self_signed = self.tls_self_signed.unwrap_or(false);
@@ -396,6 +440,9 @@ impl Layer {
             drain: Duration::from_secs(self.drain_seconds.unwrap_or(10)),
             log_level,
             log_format: self.log_format.unwrap_or_default(),
+            access_log,
+            audit_webhook,
+            slow_request: self.slow_request_ms.filter(|ms| *ms > 0).map(Duration::from_millis),
             new_buckets: match self.new_buckets {
                 Some(NewBucketsName::Acl) => NewBuckets::Acl,
                 Some(NewBucketsName::Aws) | None => NewBuckets::Aws,
@@ -404,6 +451,41 @@ impl Layer {
             scrub_bytes_per_second: self.scrub_bytes_per_second.map_or(SCRUB_BYTES_PER_SECOND, |size| size.0),
             accept_damage: self.accept_damage.unwrap_or(false),
         })
+    }
+}
+
+/// Joins the settings of the access log's file.
+fn access_log(
+    path: Option<PathBuf>,
+    bytes: Option<u64>,
+    files: Option<usize>,
+) -> Result<Option<AccessLog>, String> {
+    let Some(path) = path else {
+        return match (bytes, files) {
+            (None, None) => Ok(None),
+            _ => Err("--access-log-size and --access-log-files: give the file with --access-log".into()),
+        };
+    };
+    let bytes = bytes.unwrap_or(256 << 20);
+    if bytes > 0 && bytes < AUDIT_FILE_BYTES_MIN {
+        let least = BytesSize(AUDIT_FILE_BYTES_MIN);
+        return Err(format!(
+            "--access-log-size: give at least {least}, or 0 for a file that is never renamed"
+        ));
+    }
+    let files_max = files.unwrap_or(8);
+    if !(1..=AUDIT_FILES_MAX).contains(&files_max) {
+        return Err(format!("--access-log-files: give 1 to {AUDIT_FILES_MAX}, not {files_max}"));
+    }
+    Ok(Some(AccessLog { path, bytes_max: (bytes > 0).then_some(bytes), files_max }))
+}
+
+/// Joins the settings of the access log's webhook.
+fn audit_webhook(url: Option<String>, token_file: Option<PathBuf>) -> Result<Option<AuditWebhook>, String> {
+    match (url, token_file) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err("--audit-webhook-token-file: give the URL with --audit-webhook".into()),
+        (Some(url), token_file) => AuditWebhook::new(url, token_file).map(Some),
     }
 }
 
@@ -424,7 +506,7 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
     match key {
         "data" | "tls-certificate" | "tls-key" => list(':'),
         "domain" => list(','),
-        "cores" | "drain-seconds" | "lifecycle-day-seconds" => {
+        "cores" | "drain-seconds" | "lifecycle-day-seconds" | "access-log-files" | "slow-request-ms" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer)
         }
         "accept-damage" | "tls-self-signed" => {
@@ -511,7 +593,9 @@ mod tests {
                     log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10\n\
                     scrub-bytes-per-second = '1MiB'\naccept-damage = true\n\
                     tls-certificate = ['/c', '/d']\ntls-key = '/k'\ntls-self-signed = false\n\
-                    listen-http = '0.0.0.0:81'";
+                    listen-http = '0.0.0.0:81'\n\
+                    access-log = '/log'\naccess-log-size = '1MiB'\naccess-log-files = 3\n\
+                    audit-webhook = 'http://h/x'\naudit-webhook-token-file = '/token'\nslow-request-ms = 500";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(settings.domains, ["s3.example.com"]);
@@ -526,6 +610,13 @@ mod tests {
         assert_eq!(settings.tls_certificates, [PathBuf::from("/c"), PathBuf::from("/d")]);
         assert_eq!((settings.tls_keys, settings.tls_self_signed), (vec![PathBuf::from("/k")], false));
         assert_eq!(settings.listen_http.unwrap().port(), 81);
+        let access_log = AccessLog { path: "/log".into(), bytes_max: Some(1 << 20), files_max: 3 };
+        assert_eq!(
+            (settings.access_log, settings.slow_request),
+            (Some(access_log), Some(Duration::from_millis(500)))
+        );
+        let webhook = AuditWebhook { url: "http://h/x".to_owned(), token_file: Some("/token".into()) };
+        assert_eq!(settings.audit_webhook, Some(webhook));
         assert_eq!(Layer::keys().count(), text.lines().count(), "a setting is missing from this test");
     }
 
@@ -548,6 +639,12 @@ mod tests {
             ("RINGCASK_DRAIN_SECONDS", "5"),
             ("RINGCASK_LOG_LEVEL", "debug"),
             ("RINGCASK_LOG_FORMAT", "json"),
+            ("RINGCASK_ACCESS_LOG", "/log"),
+            ("RINGCASK_ACCESS_LOG_SIZE", "0"),
+            ("RINGCASK_ACCESS_LOG_FILES", "3"),
+            ("RINGCASK_AUDIT_WEBHOOK", "http://h/x"),
+            ("RINGCASK_AUDIT_WEBHOOK_TOKEN_FILE", "/token"),
+            ("RINGCASK_SLOW_REQUEST_MS", "0"),
             ("RINGCASK_NEW_BUCKETS", "acl"),
             ("RINGCASK_LIFECYCLE_DAY_SECONDS", "7"),
             ("RINGCASK_SCRUB_BYTES_PER_SECOND", "0"),
@@ -559,6 +656,8 @@ mod tests {
         assert_eq!(settings.domains, ["a.example", "b.example"]);
         assert_eq!((settings.cores, settings.cache_bytes), (2, 0));
         assert_eq!((settings.scrub_bytes_per_second, settings.accept_damage), (0, true));
+        let access_log = AccessLog { path: "/log".into(), bytes_max: None, files_max: 3 };
+        assert_eq!((settings.access_log, settings.slow_request), (Some(access_log), None));
     }
 
     #[test]
@@ -613,6 +712,12 @@ mod tests {
             "listen-http = '127.0.0.1:81'",
             "tls-certificate = '/c'\ntls-self-signed = true",
             "lifecycle-day-seconds = 86401",
+            "access-log-files = 3",
+            "access-log = '/log'\naccess-log-files = 0",
+            "access-log = '/log'\naccess-log-size = '1KiB'",
+            "audit-webhook = 'https://h/x'",
+            "audit-webhook = 'http://u:p@h/x'",
+            "audit-webhook-token-file = '/token'",
         ];
         for text in bad {
             assert!(Layer::from_toml(text).unwrap().settle().is_err(), "{text}");

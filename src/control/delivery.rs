@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::post::{self, Outcome};
 use crate::base::limits::{
-    EVENT_REFUSED_MS_MAX, EVENT_RETRY_MS_MAX, EVENT_RETRY_MS_MIN, EVENT_TIMEOUT_MS,
-    EVENTS_UNDER_WAY_PER_CORE_MAX, WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_CONNECTIONS_MAX,
+    EVENT_REFUSED_MS_MAX, EVENT_RETRY_MS_MAX, EVENT_RETRY_MS_MIN, EVENTS_UNDER_WAY_PER_CORE_MAX,
+    WEBHOOK_CONNECTIONS_MAX,
 };
 use crate::engine::EventId;
 use crate::s3::notification::{Admission, Courier, Settled};
@@ -135,15 +136,7 @@ impl Courier for CoreCourier {
 
 /// Delivers what comes, one after another.
 fn carry(target: &NotificationTarget, parcels: &Receiver<Parcel>) {
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_millis(EVENT_TIMEOUT_MS)))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        // A variable of the environment must not send events elsewhere.
-        .proxy(None)
-        .user_agent(concat!("ringcask/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let agent = ureq::Agent::new_with_config(config);
+    let agent = post::agent();
     while let Ok(parcel) = parcels.recv() {
         let is_accepted = deliver(&agent, target, &parcel.message);
         parcel.sender.put(parcel.event.map(|event| Settled { event, is_accepted }));
@@ -157,7 +150,7 @@ fn deliver(agent: &ureq::Agent, target: &NotificationTarget, message: &[u8]) -> 
     let mut pause = Duration::from_millis(EVENT_RETRY_MS_MIN);
     let mut refused_since = None;
     for attempt in 1_u64.. {
-        match post(agent, target, message) {
+        match post::post(agent, &target.url, target.token.as_ref(), "application/json", message) {
             Outcome::Accepted => {
                 if attempt > 1 {
                     tracing::info!(webhook = target.name, "delivered at attempt {attempt}");
@@ -187,36 +180,5 @@ fn deliver(agent: &ureq::Agent, target: &NotificationTarget, message: &[u8]) -> 
 fn complain(target: &NotificationTarget, attempt: u64, why: &str) {
     if attempt.is_power_of_two() {
         tracing::warn!(webhook = target.name, attempt, "an event is not delivered yet: {why}");
-    }
-}
-
-/// What came of one attempt.
-enum Outcome {
-    Accepted,
-    /// The target does not want this message: status 4xx.
-    Refused(u16),
-    /// The target is not there, or not well.
-    Failed(String),
-}
-
-fn post(agent: &ureq::Agent, target: &NotificationTarget, message: &[u8]) -> Outcome {
-    let mut request = agent.post(&target.url).header("Content-Type", "application/json");
-    if let Some(token) = &target.token {
-        request = request.header("Authorization", format!("Bearer {}", token.reveal()));
-    }
-    let mut response = match request.send(message) {
-        Ok(response) => response,
-        Err(error) => return Outcome::Failed(error.to_string()),
-    };
-    let status = response.status().as_u16();
-    // Read to its end, so that the connection can be used again; what it says is of no interest.
-    let answer = response.body_mut().with_config().limit(WEBHOOK_ANSWER_BYTES_MAX).read_to_vec();
-    drop(answer);
-    match status {
-        200..=299 => Outcome::Accepted,
-        // RFC 9110, section 15.5.9, and RFC 6585, section 4: try again.
-        408 | 429 => Outcome::Failed(format!("it answers {status}")),
-        400..=499 => Outcome::Refused(status),
-        _ => Outcome::Failed(format!("it answers {status}")),
     }
 }

@@ -1,6 +1,7 @@
 //! Everything that may block and happens outside the cores: settings, credentials, data directories, logs.
 
 pub mod admin;
+pub mod audit;
 pub mod bytes_size;
 pub mod cli;
 pub mod command;
@@ -14,6 +15,7 @@ pub mod identities;
 pub mod logging;
 pub mod master_key;
 pub mod metrics;
+pub mod post;
 pub mod private_file;
 pub mod tls;
 pub mod webhook;

@@ -56,13 +56,7 @@ impl Webhook {
         }
         let (authority, path) = split_url(&self.url).map_err(refuse)?;
         let (host, port) = split_authority(authority).ok_or_else(|| refuse("the URL's host is not one"))?;
-        let is_header_value = |token: &Secret| {
-            let token = token.reveal();
-            !token.is_empty()
-                && token.len() <= WEBHOOK_URL_BYTES_MAX
-                && token.bytes().all(|b| b.is_ascii_graphic())
-        };
-        if self.token.as_ref().is_some_and(|token| !is_header_value(token)) {
+        if self.token.as_ref().is_some_and(|token| !is_token(token)) {
             return Err(refuse("the token must be visible ASCII without spaces"));
         }
         let queue_max = self.queue_max.unwrap_or(WEBHOOK_QUEUE_DEFAULT);
@@ -81,6 +75,18 @@ impl Webhook {
             queue_max,
         })
     }
+}
+
+/// Whether a token can stand in a header.
+pub fn is_token(token: &Secret) -> bool {
+    let token = token.reveal();
+    !token.is_empty() && token.len() <= WEBHOOK_URL_BYTES_MAX && token.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Whether a URL can be called; the error says why not.
+pub fn check_url(url: &str) -> Result<(), &'static str> {
+    let (authority, _) = split_url(url)?;
+    split_authority(authority).map(drop).ok_or("the URL's host is not one")
 }
 
 /// Authority, and path with query.

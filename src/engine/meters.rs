@@ -7,6 +7,7 @@ use super::gc::scrub::ScrubProgress;
 use super::health::Part;
 use super::types::{BucketId, Usage};
 use crate::base::instruments::{Counter, Distribution, Durations};
+use crate::base::stages::{self, Stage};
 use crate::io::{Disk, Host, Space};
 
 /// The engine's own instruments; log, extents and checkpoints have theirs.
@@ -78,7 +79,9 @@ pub struct LogCounts {
 impl<H: Host> Engine<H> {
     /// Takes note of a read that began at `began` and has just ended.
     pub(super) fn note_reading(&self, began: Duration) {
-        self.inner.meters.reading.observe_duration(self.host().monotonic().saturating_sub(began));
+        let took = self.host().monotonic().saturating_sub(began);
+        self.inner.meters.reading.observe_duration(took);
+        stages::add(Stage::Read, took);
     }
 
     /// What this core has counted and how it stands, with what it owns of `buckets`.

@@ -48,6 +48,7 @@ use std::sync::Arc;
 
 use crate::base::limits::{EXTENT_TRAILERS_MAX, OPEN_FILES_MAX, SCRUB_BYTES_PER_SECOND};
 use crate::base::local::{Semaphore, Signal};
+use crate::base::stages::{self, Stage};
 use crate::io::{Disk, Host};
 use extent::Extents;
 use files::Files;
@@ -357,7 +358,12 @@ impl<H: Host> Engine<H> {
         if core == self.me() {
             self.serve(request).await
         } else {
-            self.inner.mesh.call(core, Message(request)).await.0
+            let began = stages::is_looked_at().then(|| self.host().monotonic());
+            let answer = self.inner.mesh.call(core, Message(request)).await.0;
+            if let Some(began) = began {
+                stages::add(Stage::Owner, self.host().monotonic().saturating_sub(began));
+            }
+            answer
         }
     }
 
@@ -367,7 +373,7 @@ impl<H: Host> Engine<H> {
         for (core, request) in requests {
             let (done, answer) = crate::base::local::oneshot();
             let engine = self.clone();
-            self.host().spawn(async move { done.send(engine.ask(core, request).await) });
+            self.host().spawn(stages::keep(async move { done.send(engine.ask(core, request).await) }));
             asked.push(answer);
         }
         let mut answers = Vec::with_capacity(asked.len());

@@ -18,6 +18,7 @@ use crate::base::limits::{
     HASH_ALONE_BYTES_MAX, HASH_LANE_SLICE_BYTES, HASH_SLICE_BYTES, HASH_STREAMS_TOGETHER_MAX,
 };
 use crate::base::local::{Sender, oneshot};
+use crate::base::stages::{self, Stage};
 use crate::io::{Buffer, Host};
 
 /// Streams from which each is given a slice of [`HASH_LANE_SLICE_BYTES`]: fewer are hardly cheaper together than
@@ -172,7 +173,9 @@ impl<H: Host> BatchedHasher<H> {
             buffer
         };
         let inner = &self.batcher.inner;
-        inner.hashing.observe_duration(inner.host.monotonic().saturating_sub(began));
+        let took = inner.host.monotonic().saturating_sub(began);
+        inner.hashing.observe_duration(took);
+        stages::add(Stage::Hash, took);
         Some(buffer)
     }
 

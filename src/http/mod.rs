@@ -15,4 +15,4 @@ pub mod response;
 pub use framing::{BodyFraming, Framing};
 pub use head::{Head, HeadError, HeadParser};
 pub use query::Query;
-pub use response::{Response, ResponseBody, Source, SourceError, SourceFuture};
+pub use response::{Ended, Exchange, Response, ResponseBody, Source, SourceError, SourceFuture};

@@ -16,6 +16,24 @@ pub struct Response {
     pub body: ResponseBody,
     /// Close the connection after this response.
     pub close: bool,
+    /// Who wants to know when the connection is done with it.
+    pub ended: Option<Box<dyn Ended>>,
+}
+
+/// Hears of the end of a response. One that is dropped unheard was never sent.
+pub trait Ended {
+    fn ended(self: Box<Self>, exchange: Exchange);
+}
+
+/// What a connection knows of a request and its response when both are over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// Bytes of the request's body that were received, without its transfer framing.
+    pub bytes_received: u64,
+    /// Bytes of the response's body that were sent.
+    pub bytes_sent: u64,
+    /// Whether the response was sent to its end.
+    pub is_whole: bool,
 }
 
 /// The payload of a response.
@@ -50,7 +68,7 @@ pub struct SourceError(pub String);
 
 impl Response {
     pub fn new(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: ResponseBody::Empty, close: false }
+        Self { status, headers: Vec::new(), body: ResponseBody::Empty, close: false, ended: None }
     }
 
     /// Appends a header line. CR, LF and NUL in the value become spaces: a stored value never forges a line.

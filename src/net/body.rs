@@ -1,7 +1,12 @@
 //! Request bodies: decoded of their transfer framing, received straight into the reader's buffers.
 
+use std::time::Duration;
+
+use monoio::time::Instant;
+
 use super::connections::{Wait, WireError};
 use super::wire::Wire;
+use crate::base::stages::{self, Stage};
 use crate::http::BodyFraming;
 use crate::http::chunked::ChunkedDecoder;
 use crate::io::Buffer;
@@ -15,6 +20,10 @@ pub struct Body {
     /// The client waits for `100 Continue`, which was not sent.
     expects_continue: bool,
     failure: Option<BodyError>,
+    /// Bytes that were read, without framing.
+    received: u64,
+    /// From the first bytes of the request's head to its last.
+    head_took: Duration,
 }
 
 /// What is still to be read.
@@ -48,11 +57,11 @@ pub(super) enum Remainder {
 impl Body {
     pub(super) fn new(wire: Wire) -> Self {
         let rest = Rest::Length { total: 0, remaining: 0 };
-        Self { wire, rest, expects_continue: false, failure: None }
+        Self { wire, rest, expects_continue: false, failure: None, received: 0, head_took: Duration::ZERO }
     }
 
     /// Begins the body of a request whose head was just taken from the wire.
-    pub(super) fn begin(&mut self, framing: BodyFraming, expects_continue: bool) {
+    pub(super) fn begin(&mut self, framing: BodyFraming, expects_continue: bool, head_took: Duration) {
         self.rest = match framing {
             BodyFraming::None => Rest::Length { total: 0, remaining: 0 },
             BodyFraming::Length(total) => Rest::Length { total, remaining: total },
@@ -60,7 +69,18 @@ impl Body {
         };
         self.expects_continue = expects_continue;
         self.failure = None;
+        (self.received, self.head_took) = (0, head_took);
         self.wire.member().grant(|allowances| allowances.body);
+    }
+
+    /// From the first bytes of the request's head to its last, and what was made of it.
+    pub fn head_took(&self) -> Duration {
+        self.head_took
+    }
+
+    /// Bytes that were read, without framing.
+    pub(super) fn received(&self) -> u64 {
+        self.received
     }
 
     /// Bytes declared by `Content-Length`; `None` for chunked transfer coding. 0 if there is no body.
@@ -102,6 +122,7 @@ impl Body {
             buffer.set_len(start);
         }
         self.failure = result.err();
+        self.received += result.unwrap_or(0) as u64;
         (result, buffer)
     }
 
@@ -120,7 +141,11 @@ impl Body {
             }
         }
         self.wire.turn(count).await;
+        let began = stages::is_looked_at().then(Instant::now);
         let (result, buffer) = self.wire.receive(Wait::Peer, buffer, count).await;
+        if let Some(began) = began {
+            stages::add(Stage::Receive, began.elapsed());
+        }
         let result = match result {
             Ok(0) => Err(BodyError::Incomplete),
             Ok(count) => Ok(count),

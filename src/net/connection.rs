@@ -1,8 +1,10 @@
 //! One connection from its first byte to its last.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use monoio::net::TcpStream;
 use monoio::time::Instant;
@@ -15,7 +17,7 @@ use super::tls::HandshakeError;
 use super::wire::Wire;
 use super::{Peer, Refusal, Service};
 use crate::http::response::Persistence;
-use crate::http::{Framing, Head, HeadError, HeadParser};
+use crate::http::{Exchange, Framing, Head, HeadError, HeadParser, Response};
 
 /// Serves a connection to its end: answers its requests, one after the other, with `service`. With `tls` it
 /// begins with a handshake.
@@ -106,7 +108,7 @@ impl<S: Service> Connection<S> {
     }
 
     async fn serve_request(&mut self) -> Outcome {
-        let (head, framing) = match self.read_head().await {
+        let (head, framing, head_took) = match self.read_head().await {
             Ok(request) => request,
             Err(NoRequest::Ended) => return Outcome::Done,
             Err(NoRequest::Refused(refusal)) => {
@@ -116,7 +118,7 @@ impl<S: Service> Connection<S> {
         };
         let head_only = head.method == "HEAD";
         let modern = head.version_minor >= 1;
-        self.body.begin(framing.body, framing.expects_continue);
+        self.body.begin(framing.body, framing.expects_continue, head_took);
         // What an operation keeps while it waits is tens of kilobytes: a connection without a request must not
         // hold room for it.
         let response = Box::pin(self.service.call(head, &mut self.body, self.peer)).await;
@@ -129,11 +131,31 @@ impl<S: Service> Connection<S> {
             (true, true) => Persistence::Implied,
             (true, false) => Persistence::KeepAlive,
         };
-        let context = Context { head_only, persistence, now: self.service.now() };
-        if send::respond(&mut self.body.wire, response, context).await.is_err() {
+        if self.send(response, head_only, persistence).await.is_err() {
             return Outcome::Cut;
         }
         self.settle(persistence, close_first, remainder).await
+    }
+
+    /// Sends a response, and tells whoever wants to know what became of it.
+    async fn send(
+        &mut self,
+        mut response: Response,
+        head_only: bool,
+        persistence: Persistence,
+    ) -> Result<(), send::Cut> {
+        let ended = response.ended.take();
+        let sent = Cell::new(0);
+        let context = Context { sent: &sent, head_only, persistence, now: self.service.now() };
+        let result = send::respond(&mut self.body.wire, response, context).await;
+        if let Some(ended) = ended {
+            ended.ended(Exchange {
+                bytes_received: self.body.received(),
+                bytes_sent: sent.get(),
+                is_whole: result.is_ok(),
+            });
+        }
+        result
     }
 
     /// Deals with what is left of the request after its response.
@@ -154,21 +176,24 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Waits for the next head.
-    async fn read_head(&mut self) -> Result<(Head, Framing), NoRequest> {
+    /// Waits for the next head; also says how long the rest of it took from its first bytes on.
+    async fn read_head(&mut self) -> Result<(Head, Framing, Duration), NoRequest> {
         let wire = &mut self.body.wire;
         let mut begun = !wire.unread().is_empty();
+        let mut first_parse = None;
         wire.member().grant(|allowances| if begun { allowances.head } else { allowances.idle });
         loop {
             // The clock is read only where there is something to parse.
             let parse_began = begun.then(Instant::now);
+            first_parse = first_parse.or(parse_began);
             if let Some(parse_began) = parse_began
                 && let Some((head, consumed)) = self.parser.parse(wire.unread()).map_err(refused)?
             {
                 wire.skip(consumed);
                 let framing = Framing::of(&head).map_err(refused)?;
-                wire.member().connections.meters().parsing.observe_duration(parse_began.elapsed());
-                return Ok((head, framing));
+                let parsed = Instant::now();
+                wire.member().connections.meters().parsing.observe_duration(parsed - parse_began);
+                return Ok((head, framing, parsed - first_parse.unwrap_or(parse_began)));
             }
             let wait = if begun { Wait::Peer } else { Wait::Request };
             match wire.fill(wait).await {
@@ -186,12 +211,9 @@ impl<S: Service> Connection<S> {
 
     /// Answers what is not a request, and ends the connection.
     async fn refuse(&mut self, refusal: Refusal) {
-        let response = self.service.refuse(refusal);
-        let now = self.service.now();
-        let context = Context { head_only: false, persistence: Persistence::Close, now };
-        let wire = &mut self.body.wire;
-        if send::respond(wire, response, context).await.is_ok() {
-            wire.linger().await;
+        let response = self.service.refuse(refusal, self.peer);
+        if self.send(response, false, Persistence::Close).await.is_ok() {
+            self.body.wire.linger().await;
         }
     }
 }

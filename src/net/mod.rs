@@ -36,7 +36,7 @@ pub trait Service: 'static {
     fn call(&self, head: Head, body: &mut Body, peer: Peer) -> impl Future<Output = Response>;
 
     /// Words the answer to what never became a request. The connection closes after it.
-    fn refuse(&self, refusal: Refusal) -> Response;
+    fn refuse(&self, refusal: Refusal, peer: Peer) -> Response;
 
     /// Wall clock, for `Date`.
     fn now(&self) -> TimestampMs;

@@ -1,5 +1,7 @@
 //! Writing responses: head and first payload in one write, long payload straight from its buffers.
 
+use std::cell::Cell;
+
 use super::connections::WireError;
 use super::wire::Wire;
 use crate::base::limits::RESPONSE_COPY_BYTES_MAX;
@@ -19,7 +21,9 @@ impl From<WireError> for Cut {
 }
 
 /// What the connection knows of the response beside itself.
-pub(super) struct Context {
+pub(super) struct Context<'a> {
+    /// Bytes of the body that were sent so far.
+    pub(super) sent: &'a Cell<u64>,
     /// The request was a HEAD: no body is sent, whatever the response has.
     pub(super) head_only: bool,
     pub(super) persistence: Persistence,
@@ -27,7 +31,7 @@ pub(super) struct Context {
 }
 
 /// Sends a response.
-pub(super) async fn respond(wire: &mut Wire, response: Response, context: Context) -> Result<(), Cut> {
+pub(super) async fn respond(wire: &mut Wire, response: Response, context: Context<'_>) -> Result<(), Cut> {
     let connections = wire.member().connections.clone();
     wire.member().grant(|allowances| allowances.send);
     let mut out = connections.take_buffer();
@@ -43,25 +47,37 @@ pub(super) async fn respond(wire: &mut Wire, response: Response, context: Contex
             Err(Cut)
         }
         ResponseBody::Bytes(bytes) => {
+            let length = bytes.len() as u64;
             let rest = append(&mut out, Chunk::Bytes(bytes));
-            send_parts(wire, Some(out), rest).await
+            send_parts(wire, Some(out), rest).await?;
+            context.sent.set(length);
+            Ok(())
         }
         ResponseBody::Stream { bytes, mut source } => {
             let mut pull = Pull { source: source.as_mut(), remaining: bytes };
-            send_stream(wire, out, &mut pull).await
+            send_stream(wire, out, &mut pull, context.sent).await
         }
     }
 }
 
 /// Sends a streamed body; while one chunk is sent the next is pulled.
-async fn send_stream(wire: &mut Wire, mut out: Vec<u8>, pull: &mut Pull<'_>) -> Result<(), Cut> {
+async fn send_stream(
+    wire: &mut Wire,
+    mut out: Vec<u8>,
+    pull: &mut Pull<'_>,
+    total: &Cell<u64>,
+) -> Result<(), Cut> {
     let first = pull.next().await?;
+    let mut bytes = first.as_ref().map_or(0, |first| first.len());
     let mut chunk = first.and_then(|first| append(&mut out, first));
     let mut out = Some(out);
     while out.is_some() || chunk.is_some() {
         let (sent, next) = monoio::join!(send_parts(wire, out.take(), chunk.take()), pull.next());
         sent?;
-        chunk = next?.map(|next| Part { chunk: next, start: 0 });
+        total.set(total.get() + bytes as u64);
+        let next = next?;
+        bytes = next.as_ref().map_or(0, |next| next.len());
+        chunk = next.map(|next| Part { chunk: next, start: 0 });
     }
     Ok(())
 }

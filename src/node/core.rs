@@ -21,10 +21,12 @@ use crate::base::limits::{ADMIN_CONNECTIONS_MAX, EVENTS_SETTLE_MS_MAX};
 use crate::base::local::{Receiver, Semaphore, Signal, oneshot};
 use crate::control::Settings;
 use crate::control::admin::AdminService;
+use crate::control::audit::CoreAudit;
 use crate::control::credentials::Credentials;
 use crate::control::delivery::{Mailbox, Webhooks};
 use crate::control::health::Health;
 use crate::control::identities::LiveIdentities;
+use crate::control::logging::Log;
 use crate::control::metrics::{CoreCounts, Metrics};
 use crate::control::tls::Tls;
 use crate::crypt::MasterKey;
@@ -34,6 +36,8 @@ use crate::net::{self, Connections};
 use crate::ring::RingHost;
 use crate::ring::runtime;
 use crate::ring::socket::into_std;
+use crate::s3::audit::Audit;
+use crate::s3::journal::Journal;
 use crate::s3::notification::{self, Courier};
 use crate::s3::{self, S3Service};
 
@@ -47,6 +51,9 @@ pub struct CoreStart {
     pub credentials: Credentials,
     pub master_key: Arc<MasterKey>,
     pub webhooks: Webhooks,
+    pub log: Log,
+    /// The access log, if one is wanted.
+    pub audit: Option<CoreAudit>,
     /// The admin API's listening socket: core 0's alone.
     pub admin: Option<TcpListener>,
     pub descriptors: Descriptors,
@@ -208,7 +215,7 @@ impl Core {
     /// Joins the layers on this core and begins to answer the others.
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
         let CoreStart { core, settings, credentials, master_key, webhooks, .. } = start;
-        let CoreStart { descriptors, shared, ports, loads, life, tls, .. } = start;
+        let CoreStart { descriptors, shared, ports, loads, life, tls, log, audit, .. } = start;
         let exchange = Exchange::new(ports, Answer::stopping);
         let options = engine::Options {
             cache_bytes: settings.cache_bytes,
@@ -241,12 +248,16 @@ impl Core {
         };
         let admin =
             AdminService::new(engine.clone(), identities.clone(), settings.region.clone(), health.clone());
+        let audit = audit.map(Rc::new);
+        let recorder = audit.clone().map(|audit| audit as Rc<dyn Audit>);
+        let journal = Journal::new(core, recorder, settings.slow_request);
         let wakeup = host.wakeup();
         let mailbox = Mailbox::new(move || wakeup.wake());
         let courier: Rc<dyn Courier> = Rc::new(webhooks.courier(core, mailbox.clone()));
         let service = S3Service::new(engine.clone(), protocol, identities.clone())
             .with_master_key(master_key)
-            .with_courier(courier.clone());
+            .with_courier(courier.clone())
+            .with_journal(journal.clone());
         let domains = settings.domains.clone();
         let service = Rc::new(Counted { service, health, domains, loads: loads.clone(), core });
         let connections = Connections::sharing(net::Limits::default(), host.pool().clone())
@@ -261,6 +272,8 @@ impl Core {
             loads: loads.clone(),
             accepting: Durations::default(),
             loop_delay: Durations::default(),
+            audit,
+            log: log.clone(),
         });
         let metrics = Metrics::new(engine.clone(), Box::new(counts.clone()));
         let this = Rc::new(Self {
@@ -271,7 +284,7 @@ impl Core {
             mailbox,
             delivery_work: Signal::default(),
             identities,
-            admin: Rc::new(admin.with_metrics(metrics)),
+            admin: Rc::new(admin.with_metrics(metrics).with_log(log).with_journal(journal)),
             admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
             connections,
             refusal_places: Semaphore::new(descriptors.refusals),

@@ -9,12 +9,15 @@ use super::mesh::Exchange;
 use super::placement::Loads;
 use super::service::Counted;
 use crate::base::instruments::Durations;
+use crate::control::audit::{self, CoreAudit};
+use crate::control::logging::Log;
 use crate::control::metrics::{CoreAnswer, CoreCounts, Cores};
 use crate::engine::{BucketId, Engine};
 use crate::io::Host;
 use crate::net::Connections;
 use crate::ring::{RingDisk, RingHost};
 use crate::s3::S3Service;
+use crate::s3::journal::Journal;
 
 /// Pause between looks at how long the core's tasks wait for their turn.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -34,6 +37,8 @@ pub struct Counts {
     /// From accepting a connection until the core that serves it has it.
     pub accepting: Durations,
     pub loop_delay: Durations,
+    pub audit: Option<Rc<CoreAudit>>,
+    pub log: Log,
 }
 
 impl Counts {
@@ -60,6 +65,9 @@ impl Counts {
             drives: self.host.disks().iter().map(RingDisk::counts).collect(),
             calls,
             calls_waiting,
+            audit: audit::counts(self.audit.as_ref()),
+            slow_requests: service.journal().map_or(0, Journal::slow),
+            lines_missing: self.log.lines_missing(),
         }
     }
 

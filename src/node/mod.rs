@@ -24,8 +24,10 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::base::limits::NEW_DIRECTORY_BYTES_FREE_MIN;
+use crate::control::audit::AuditLog;
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::delivery::Webhooks;
+use crate::control::logging::Log;
 use crate::control::tls::Tls;
 use crate::control::{Settings, cli, config, credentials, logging, master_key};
 use crate::engine::{self, SUPERBLOCK_NAMES};
@@ -48,7 +50,14 @@ const PANIC_STATUS: i32 = 101;
 ///
 /// One sentence for the person at the prompt: why the node did not start, or had to stop.
 pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
-    logging::start(&settings);
+    let log = logging::start(&settings).map_err(|error| format!("cannot start the log: {error}"))?;
+    let result = serve(settings, environment, &log);
+    log.flush();
+    result
+}
+
+/// Runs a node whose log is open.
+fn serve(settings: Settings, environment: impl Fn(&str) -> Option<String>, log: &Log) -> Result<(), String> {
     let events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let directories = data_directory::open_all(&settings.data, &SUPERBLOCK_NAMES, bytes_free_min(&settings))?;
     let listener = listener::bind(settings.listen, "--listen")?;
@@ -67,7 +76,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     let plain_endpoint = endpoint_of(&plain, false)?;
     let endpoint = listener::endpoint(bound, tls.is_some());
     let descriptors = Descriptors::obtain(settings.cores)?;
-    end_process_on_panic();
+    end_process_on_panic(log.clone());
 
     let cores = settings.cores;
     tracing::info!(
@@ -93,6 +102,7 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     }
     show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
     show(tls.as_ref().map_or("", |tls| tls.instructions()));
+    let mut audit = AuditLog::start(&settings)?;
     let webhooks = Webhooks::start(&settings.notification_targets, cores)
         .map_err(|error| format!("cannot start the threads of webhooks: {error}"))?;
     let ports = mesh::ports(cores);
@@ -106,6 +116,8 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
             credentials: credentials.clone(),
             master_key: master_key.clone(),
             webhooks: webhooks.clone(),
+            log: log.clone(),
+            audit: audit.core(core),
             admin: match (&admin, core) {
                 (Some(admin), 0) => Some(admin.try_clone().map_err(failed)?),
                 _ => None,
@@ -133,12 +145,17 @@ pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> 
     if let Some(endpoint) = admin_endpoint {
         greeting.insert_str(0, &format!("administration on {endpoint}\n"));
     }
-    let reload = || match &tls {
-        Some(tls) => tls.reload(),
-        None => tracing::info!("SIGHUP: there are no certificates to read again"),
+    let reload = || {
+        audit.reopen();
+        match &tls {
+            Some(tls) => tls.reload(),
+            None => tracing::info!("SIGHUP: there are no certificates to read again"),
+        }
     };
     let mut events = Heeded { events, reload };
-    supervise(&mut events, &life, &listeners, cores, &greeting)
+    let result = supervise(&mut events, &life, &listeners, cores, &greeting);
+    audit.finish();
+    result
 }
 
 /// What a new drive must have left: each of its cores begins with a log segment that is written once.
@@ -263,9 +280,10 @@ fn show(text: &str) {
 
 /// A panic on any thread ends the process before it unwinds: a node with a core less would answer for a part
 /// of its keys only, and buffers of operations in flight must not be freed.
-fn end_process_on_panic() {
+fn end_process_on_panic(log: Log) {
     let show = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        log.flush();
         show(panic);
         let name = thread::current().name().unwrap_or("?").to_owned();
         eprintln!("ringcask: thread {name} failed by a defect of ringcask; the node stops");

@@ -37,8 +37,8 @@ impl<S: Service, H: Host> Service for Counted<S, H> {
         response
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
-        self.service.refuse(refusal)
+    fn refuse(&self, refusal: Refusal, peer: Peer) -> Response {
+        self.service.refuse(refusal, peer)
     }
 
     fn now(&self) -> TimestampMs {

@@ -14,6 +14,7 @@ use crate::base::limits::{
     SMALL_BUFFER_BYTES, XML_BODY_BYTES_MAX,
 };
 use crate::base::local::within;
+use crate::base::stages::{self, Stage};
 use crate::crypt::Layout;
 use crate::engine::{Engine, EngineError, Payload};
 use crate::hash::{BatchedHasher, Batcher, DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
@@ -34,6 +35,11 @@ pub trait Incoming {
         buffer: Buffer,
         limit: usize,
     ) -> impl Future<Output = (Result<usize, BodyError>, Buffer)>;
+
+    /// As [`Body::head_took`].
+    fn head_took(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 impl Incoming for Body {
@@ -43,6 +49,10 @@ impl Incoming for Body {
         limit: usize,
     ) -> impl Future<Output = (Result<usize, BodyError>, Buffer)> {
         Body::read(self, buffer, limit)
+    }
+
+    fn head_took(&self) -> Duration {
+        Body::head_took(self)
     }
 }
 
@@ -113,7 +123,10 @@ async fn first_buffer<H: Host>(host: &H, capacity: usize) -> Result<Buffer, S3Er
         return Ok(buffer);
     }
     let pause = host.sleep(Duration::from_millis(BUFFER_WAIT_MS_MAX));
-    within(host.pool().acquire(capacity), pause).await.ok_or_else(|| {
+    let began = host.monotonic();
+    let buffer = within(host.pool().acquire(capacity), pause).await;
+    stages::add(Stage::Buffer, host.monotonic().saturating_sub(began));
+    buffer.ok_or_else(|| {
         let mut error = S3Error::new(Code::SlowDown);
         error.close = true;
         error

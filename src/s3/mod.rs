@@ -7,6 +7,7 @@
 pub mod access;
 pub mod accounts;
 pub mod append;
+pub mod audit;
 pub mod body;
 pub mod claims;
 pub mod completion;
@@ -17,6 +18,7 @@ pub mod expiration;
 pub mod form;
 mod from;
 pub mod initiator;
+pub mod journal;
 pub mod lifecycle;
 pub mod listing;
 pub mod lock;

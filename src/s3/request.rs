@@ -1,11 +1,13 @@
 //! A request as S3 sees it: which bucket and key it names, and its query parameters, decoded.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
 
 use crate::base::limits::KEY_BYTES_MAX;
 use crate::http::{Head, Query, percent};
 use crate::net::TlsVersion;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::journal::Note;
 use crate::s3::route::Level;
 
 /// A request whose target was understood; who sent it is not known yet.
@@ -24,6 +26,8 @@ pub struct Request {
     pub tls: Option<TlsVersion>,
     /// Whether the bucket came from the host name.
     pub is_virtual_hosted: bool,
+    /// Where it is written down what becomes of it.
+    pub note: Option<Rc<Note>>,
     query: Query,
 }
 
@@ -56,7 +60,17 @@ impl Request {
         check_repetitions(&head, &query)?;
         let peer = Ipv6Addr::UNSPECIFIED.into();
         let is_virtual_hosted = virtual_bucket.is_some();
-        Ok(Self { head, bucket, key, id: String::new(), peer, tls: None, is_virtual_hosted, query })
+        Ok(Self {
+            head,
+            bucket,
+            key,
+            id: String::new(),
+            peer,
+            tls: None,
+            is_virtual_hosted,
+            note: None,
+            query,
+        })
     }
 
     pub fn level(&self) -> Level {

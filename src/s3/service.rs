@@ -1,8 +1,11 @@
 //! The path of a request: understood, routed, authenticated, allowed, carried out, answered.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use crate::auth::directory::{Directory, Identities};
 use crate::auth::policy::action::Action;
 use crate::auth::principal::Accounts as _;
-use crate::auth::{self, SigningKeys};
+use crate::auth::{self, Identity, SigningKeys};
+use crate::base::stages::Stages;
 use crate::crypt::MasterKey;
 use crate::engine::{Bucket, Engine, Lookup};
 use crate::hash::Batcher;
@@ -19,11 +23,13 @@ use crate::io::{Host, TimestampMs};
 use crate::net::{Body, Peer, Refusal, Service};
 use crate::s3::access::Authorized;
 use crate::s3::accounts::{KnownAccounts, Owner};
+use crate::s3::audit::Api;
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::{CopySource, Source};
 use crate::s3::encryption::Vault;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form;
+use crate::s3::journal::{Journal, Note};
 use crate::s3::meters::{Kind, Meters};
 use crate::s3::notification::Courier;
 use crate::s3::notification_target::NotificationTarget;
@@ -95,6 +101,7 @@ pub struct S3Service<H: Host> {
     identities: Rc<dyn Identities>,
     master: Option<Arc<MasterKey>>,
     courier: Option<Rc<dyn Courier>>,
+    journal: Option<Rc<Journal>>,
     signing_keys: SigningKeys,
     bucket_settings: SettingsCache,
     meters: Rc<Meters>,
@@ -116,6 +123,7 @@ impl<H: Host> S3Service<H> {
             identities,
             master: None,
             courier: None,
+            journal: None,
             signing_keys: SigningKeys::new(),
             bucket_settings: SettingsCache::default(),
             meters: Rc::default(),
@@ -134,6 +142,17 @@ impl<H: Host> S3Service<H> {
     pub fn with_courier(mut self, courier: Rc<dyn Courier>) -> Self {
         self.courier = Some(courier);
         self
+    }
+
+    /// The same service with a journal of its requests.
+    pub fn with_journal(mut self, journal: Option<Rc<Journal>>) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// What it writes down of its requests, if anything.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_deref()
     }
 
     /// Who takes messages to targets of event notifications; queued events are not sent here.
@@ -287,13 +306,17 @@ impl<H: Host> S3Service<H> {
         head: Head,
         body: &mut I,
         peer: Peer,
-        request_id: &str,
+        (request_id, note): (&str, Option<Rc<Note>>),
         kind: &Cell<Kind>,
     ) -> Result<Response, S3Error> {
         let mut request = Request::new(head, &self.settings.domains)?;
         request_id.clone_into(&mut request.id);
         request.peer = peer.address.ip();
         request.tls = peer.tls;
+        if let Some(note) = &note {
+            note.about(&request.bucket, &request.key, request.query("versionId"));
+        }
+        request.note = note;
         if request.head.method == "OPTIONS" {
             kind.set(Kind::Preflight);
             return op::bucket_cors::preflight(self, &request);
@@ -309,6 +332,7 @@ impl<H: Host> S3Service<H> {
         // Routed all the same: refused signatures are counted with what they asked for.
         let operation = route(&request).inspect(|operation| kind.set(Kind::Operation(*operation)));
         let (authentication, operation) = (authentication?, operation?);
+        self.note_sender(&request, &authentication.identity);
         let request = self.authorize(request, operation, authentication, body).await?;
         if operation.row().support == Support::Absent {
             return Err(S3Error::not_implemented(operation.name()));
@@ -318,6 +342,14 @@ impl<H: Host> S3Service<H> {
         match self.run(request, body).await {
             Err(error) if hides_missing && error.tells_missing() => Err(Code::AccessDenied.into()),
             answer => answer,
+        }
+    }
+
+    /// Takes note of who has signed a request.
+    pub(super) fn note_sender(&self, request: &Request, identity: &Identity) {
+        if let (Some(note), Identity::AccessKey { id }) = (&request.note, identity) {
+            let principal = self.directory().principal(id);
+            note.signed(id, principal.as_ref().map(|principal| principal.arn.as_str()));
         }
     }
 
@@ -422,13 +454,22 @@ impl<H: Host> S3Service<H> {
         let began = self.engine.host().monotonic();
         let kind = Cell::new(Kind::Unknown);
         let request_id = self.request_id();
+        let journal = self.journal.as_ref().map(|journal| {
+            let host = self.engine.host();
+            journal.begin(host, (Api::S3, &request_id), &head, peer, body.head_took())
+        });
+        let note = journal.as_ref().map(|begun| begun.note().clone());
+        let stages = note.as_ref().and_then(|note| note.stages().cloned());
         let is_head = head.method == "HEAD";
         let path = head.path.clone();
         let cross_origin =
             head.header("origin").is_some_and(|_| head.method != "OPTIONS").then(|| head.clone());
-        let mut response = match self.answer(head, body, peer, &request_id, &kind).await {
+        let mut error_code = None;
+        let answer = pin!(self.answer(head, body, peer, (&request_id, note), &kind));
+        let mut response = match polled_within(stages, answer).await {
             Ok(response) => response,
             Err(error) => {
+                error_code = Some(error.code.name());
                 self.meters.error(error.code);
                 if error.code.status() >= 500 && error.code != Code::NotImplemented {
                     tracing::warn!(request_id, code = error.code.name(), "{}", error.message);
@@ -445,8 +486,20 @@ impl<H: Host> S3Service<H> {
         }
         response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
         self.meters.answered(kind.get(), &mut response, self.engine.host(), began);
+        if let Some(begun) = journal {
+            begun.answered(kind.get().name(), error_code, &mut response);
+        }
         response
     }
+}
+
+/// A future at its place on the stack, polled with these stages as the current ones.
+async fn polled_within<F: Future>(stages: Option<Rc<Stages>>, mut future: Pin<&mut F>) -> F::Output {
+    poll_fn(|context| {
+        let _current = stages.as_ref().map(Stages::enter);
+        future.as_mut().poll(context)
+    })
+    .await
 }
 
 impl<H: Host> Service for S3Service<H> {
@@ -454,7 +507,7 @@ impl<H: Host> Service for S3Service<H> {
         self.respond(head, body, peer).await
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
+    fn refuse(&self, refusal: Refusal, peer: Peer) -> Response {
         let error = match refusal {
             Refusal::BadRequest { why } => S3Error::new(Code::BadRequest).with_message(why),
             Refusal::HeadTooLarge => Code::RequestHeaderSectionTooLarge.into(),
@@ -467,6 +520,11 @@ impl<H: Host> Service for S3Service<H> {
         let request_id = self.request_id();
         let mut response = error.response("", &request_id, &self.host_id);
         response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
+        if let Some(journal) = &self.journal {
+            let (host, head) = (self.engine.host(), Head::default());
+            let begun = journal.begin(host, (Api::S3, &request_id), &head, peer, Duration::ZERO);
+            begun.answered(Kind::Unknown.name(), Some(error.code.name()), &mut response);
+        }
         response
     }
 

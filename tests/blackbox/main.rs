@@ -31,6 +31,7 @@ mod health;
 mod identities;
 mod kill;
 mod listing;
+mod logs;
 mod metrics;
 mod offline;
 mod programs;

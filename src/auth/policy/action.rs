@@ -156,6 +156,7 @@ const ACTIONS: &[(Scope, &[&str])] = &[
             "ringcask:GetGroup",
             "ringcask:GetHealth",
             "ringcask:GetKmsKey",
+            "ringcask:GetLogLevel",
             "ringcask:GetPolicy",
             "ringcask:GetUser",
             "ringcask:ListAccessKeys",
@@ -167,6 +168,7 @@ const ACTIONS: &[(Scope, &[&str])] = &[
             "ringcask:RemoveUserFromGroup",
             "ringcask:UpdateAccessKey",
             "ringcask:UpdateKmsKey",
+            "ringcask:UpdateLogLevel",
         ],
     ),
 ];

@@ -17,6 +17,7 @@ use crate::http::{Query, date};
 use crate::io::TimestampMs;
 use crate::net::Peer;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::journal::Note;
 
 /// A request whose signature and body were checked.
 pub struct Call<'a> {
@@ -29,6 +30,8 @@ pub struct Call<'a> {
     pub path: Vec<String>,
     pub query: Query,
     pub body: Vec<u8>,
+    /// Where it is written down what the sender asked for.
+    pub note: Option<Rc<Note>>,
 }
 
 impl Call<'_> {
@@ -50,6 +53,7 @@ impl Call<'_> {
 
     /// Refuses a sender whose policies don't allow `action`: roots need none.
     pub fn allow(&self, action: Action) -> Result<(), AdminError> {
+        self.note_action(action);
         let attempt =
             Attempt { principal: Some(&*self.principal), action, bucket: "", key: "", context: self };
         // Nothing of an object can be missing where there is none.
@@ -58,7 +62,14 @@ impl Call<'_> {
 
     /// Refuses a sender that is not of the operator's account, or may not do `action` there.
     pub fn allow_operator(&self, action: Action) -> Result<(), AdminError> {
+        self.note_action(action);
         if self.is_operator() { self.allow(action) } else { Err(denied()) }
+    }
+
+    fn note_action(&self, action: Action) {
+        if let Some(note) = &self.note {
+            note.asks_for(action.name());
+        }
     }
 
     /// The account that the request is about, if the sender may do `action` in it.

@@ -33,6 +33,10 @@ impl AdminError {
         Self::new(404, "NoSuchRoute", "the admin API has no such path and method")
     }
 
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     pub fn response(&self) -> Response {
         let mut error = json!({ "code": self.code, "message": self.message });
         if let Some(region) = &self.region {

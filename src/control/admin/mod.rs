@@ -15,18 +15,21 @@
 //! | `policies`, `policies/<name>` | GET, PUT, DELETE |
 //! | `keys`, `keys/<id>`, `keys/<id>/rotate` | GET, POST, PUT, DELETE |
 //! | `kms/keys`, `kms/keys/<name>`, `kms/keys/<name>/rotate` | GET, POST |
+//! | `log-level` | GET, PUT |
 //!
 //! `?account=<id or name>` names another account than the caller's; only the operator's account may.
 
 mod call;
 mod error;
 mod kms;
+mod log_level;
 mod routes;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -38,17 +41,23 @@ use crate::engine::Engine;
 use crate::http::{Head, Query, Response, percent};
 use crate::io::{Buffer, Host, TimestampMs};
 use crate::net::{Body, Peer, Refusal, Service};
+use crate::s3::audit::Api;
 use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::journal::{Journal, Note};
 
 use super::health::{Health, Probe, is_read};
 use super::identities::LiveIdentities;
+use super::logging::Log;
 use super::metrics::{self, Metrics};
 use call::Call;
 use error::AdminError;
 
 /// With what all paths begin that need a signature.
 pub const PATH: &str = "/admin/v1/";
+
+/// The operation of a request that asked for no action of policies.
+const OTHER: &str = "Unknown";
 
 /// Where anybody may ask how the node is.
 const HEALTH_PATH: &str = "/health";
@@ -61,6 +70,8 @@ pub struct AdminService<H: Host> {
     signing_keys: SigningKeys,
     health: Rc<Health<H>>,
     metrics: Option<Rc<Metrics<H>>>,
+    log: Option<Log>,
+    journal: Option<Rc<Journal>>,
     /// Changes are checked against what is there: so one waits for the other.
     turn: Semaphore,
 }
@@ -73,12 +84,26 @@ impl<H: Host> AdminService<H> {
         health: Rc<Health<H>>,
     ) -> Self {
         let signing_keys = SigningKeys::new();
-        Self { engine, identities, region, signing_keys, health, metrics: None, turn: Semaphore::new(1) }
+        let turn = Semaphore::new(1);
+        let (metrics, log, journal) = (None, None, None);
+        Self { engine, identities, region, signing_keys, health, metrics, log, journal, turn }
     }
 
     /// The same service with somebody who answers for the metrics.
     pub fn with_metrics(mut self, metrics: Rc<Metrics<H>>) -> Self {
         self.metrics = Some(metrics);
+        self
+    }
+
+    /// The same service with the logs whose level it may change.
+    pub fn with_log(mut self, log: Log) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    /// The same service with a journal of its requests.
+    pub fn with_journal(mut self, journal: Option<Rc<Journal>>) -> Self {
+        self.journal = journal;
         self
     }
 
@@ -93,10 +118,31 @@ impl<H: Host> AdminService<H> {
         if let Some(metrics) = self.metrics.as_ref().filter(|_| metrics::is_asked_by(&head)) {
             return metrics.answer(&head).await;
         }
-        match self.answer(&head, body, peer).await {
+        let request_id = self.request_id();
+        let journal = self.journal.as_ref().map(|journal| {
+            let host = self.engine.host();
+            journal.begin(host, (Api::Admin, &request_id), &head, peer, body.head_took())
+        });
+        let note = journal.as_ref().map(|begun| begun.note().clone());
+        let mut error_code = None;
+        let mut response = match self.answer(&head, body, peer, note).await {
             Ok(response) => response,
-            Err(error) => error.response(),
+            Err(error) => {
+                error_code = Some(error.code());
+                error.response()
+            }
+        };
+        response.header("x-amz-request-id", &request_id);
+        if let Some(begun) = journal {
+            begun.answered(OTHER, error_code, &mut response);
         }
+        response
+    }
+
+    fn request_id(&self) -> String {
+        let mut id = [0; 8];
+        self.engine.host().random(&mut id);
+        format!("{:016X}", u64::from_be_bytes(id))
     }
 
     async fn answer<I: Incoming>(
@@ -104,8 +150,13 @@ impl<H: Host> AdminService<H> {
         head: &Head,
         body: &mut I,
         peer: Peer,
+        note: Option<Rc<Note>>,
     ) -> Result<Response, AdminError> {
         let (principal, digest) = self.sender(head)?;
+        if let Some(note) = &note {
+            let signer = self.identities.directory().principal(&principal);
+            note.signed(&principal, signer.as_ref().map(|signer| signer.arn.as_str()));
+        }
         let body = receive(body, &digest).await?;
         let not_read = || AdminError::bad_request("the path or query is not percent-encoded text");
         let path = head.path.strip_prefix(PATH).ok_or_else(AdminError::no_such_route)?;
@@ -119,7 +170,7 @@ impl<H: Host> AdminService<H> {
         let directory = self.identities.directory();
         let principal = directory.principal(&principal).ok_or_else(|| S3Error::new(Code::AccessDenied))?;
         let now = self.engine.host().now();
-        let call = Call { principal, directory, peer, now, method: &head.method, path, query, body };
+        let call = Call { principal, directory, peer, now, method: &head.method, path, query, body, note };
         routes::run(self, &call).await
     }
 
@@ -171,7 +222,7 @@ impl<H: Host> Service for AdminService<H> {
         self.respond(head, body, peer).await
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
+    fn refuse(&self, refusal: Refusal, peer: Peer) -> Response {
         let error = match refusal {
             Refusal::BadRequest { why } => AdminError::bad_request(why),
             Refusal::HeadTooLarge => S3Error::new(Code::RequestHeaderSectionTooLarge).into(),
@@ -180,7 +231,14 @@ impl<H: Host> Service for AdminService<H> {
             Refusal::TimedOut => S3Error::new(Code::RequestTimeout).into(),
             Refusal::TooManyConnections => S3Error::new(Code::SlowDown).into(),
         };
-        error.response()
+        let request_id = self.request_id();
+        let mut response = error.response().with_header("x-amz-request-id", &request_id);
+        if let Some(journal) = &self.journal {
+            let (host, head) = (self.engine.host(), Head::default());
+            let begun = journal.begin(host, (Api::Admin, &request_id), &head, peer, Duration::ZERO);
+            begun.answered(OTHER, Some(error.code()), &mut response);
+        }
+        response
     }
 
     fn now(&self) -> TimestampMs {

@@ -7,6 +7,7 @@ use super::AdminService;
 use super::call::Call;
 use super::error::AdminError;
 use super::kms;
+use super::log_level;
 use super::view::{self, json_response};
 use crate::auth::directory::change::{Bearer, Change, KeyWish, Refusal, Write};
 use crate::auth::directory::{AccessKey, Holder};
@@ -72,6 +73,7 @@ pub async fn run<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer 
     match (call.method, &path[..]) {
         ("GET", ["whoami"]) => Ok(whoami(call)),
         ("GET", ["health"]) => health(service, call).await,
+        (_, ["log-level"]) => log_level::run(service, call),
         (_, ["accounts", ..]) => accounts(service, call, &path[1..]).await,
         (_, ["users", ..]) => users(service, call, &path[1..]).await,
         (_, ["groups", ..]) => groups(service, call, &path[1..]).await,
@@ -83,6 +85,9 @@ pub async fn run<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer 
 }
 
 fn whoami(call: &Call<'_>) -> Response {
+    if let Some(note) = &call.note {
+        note.asks_for("Whoami");
+    }
     let principal = &call.principal;
     let account = call.directory.account(&principal.account_id);
     let answer = json!({

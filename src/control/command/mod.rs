@@ -35,6 +35,13 @@ Examples:
 To replace a key without a gap, create a second one, give it to the clients, and
 delete the first. 'rotate' gives a key another secret at once.";
 
+const LOG_LEVEL_EXAMPLES: &str = "\
+Examples:
+  ringcask log-level                            what is logged, and what was at the start
+  ringcask log-level debug                      more, from now on and on all cores
+  ringcask log-level info,ringcask::engine=trace
+                                                all that one part of the node has to say";
+
 /// What can be asked of the host, and of the drives of a node that is not running.
 #[derive(Subcommand, Debug)]
 pub enum Examine {
@@ -83,8 +90,21 @@ pub enum Manage {
     Kms(Area<KmsCommand>),
     /// Shows how the node and each of its cores is; for the node's operator
     Status(Options),
+    /// Shows what the node logs, or changes it at once and until the next start; for the node's operator
+    #[command(after_help = LOG_LEVEL_EXAMPLES)]
+    LogLevel(LogLevel),
     /// Shows whose credentials are in use
     Whoami(Options),
+}
+
+/// What is to be logged, if it is to be changed.
+#[derive(Args, Debug)]
+pub struct LogLevel {
+    #[command(flatten)]
+    options: Options,
+
+    /// error, warn, info, debug, trace or off, or directives like info,ringcask::engine=debug
+    level: Option<String>,
 }
 
 /// A group of commands with the options that all of them have.
@@ -301,6 +321,7 @@ impl Manage {
             Self::Key(area) => (area.options, key(area.command, environment)?),
             Self::Kms(area) => (area.options, kms(area.command)),
             Self::Status(options) => (options, Request::new("GET", "health", status::show)),
+            Self::LogLevel(LogLevel { options, level }) => (options, log_level(level)),
             Self::Whoami(options) => (options, Request::new("GET", "whoami", show::whoami)),
         };
         let client = Client::new(
@@ -459,6 +480,13 @@ fn kms(command: KmsCommand) -> Request {
             let done = format!("rotated encryption key {name}");
             Request::silent("POST", path(&["kms", "keys", &name, "rotate"]), done)
         }
+    }
+}
+
+fn log_level(level: Option<String>) -> Request {
+    match level {
+        Some(level) => Request::new("PUT", "log-level", show::log_level).with(&json!({ "level": level })),
+        None => Request::new("GET", "log-level", show::log_level),
     }
 }
 

@@ -20,6 +20,10 @@ pub fn whoami(answer: &Value) -> String {
     ])
 }
 
+pub fn log_level(answer: &Value) -> String {
+    fields(&[("level", text(answer, "level")), ("at the start", text(answer, "configured"))])
+}
+
 pub fn account(answer: &Value) -> String {
     fields(&[
         ("id", text(answer, "id")),

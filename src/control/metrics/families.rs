@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use super::text::{self, Samples, Type, Unit};
 use super::{CoreCounts, Report};
 use crate::base::instruments::Distribution;
+use crate::control::audit::AuditCounts;
+use crate::control::logging::LinesMissing;
 use crate::engine::{FailedPart, Usage};
 use crate::io::Space;
 use crate::ring::meters::OperationCounts;
@@ -71,6 +73,33 @@ pub const FAMILIES: &[Family] = &[
         by_core(report, out, |core| core.requests_in_flight as u64);
     }),
     counter("ringcask_errors_total", "Errors that S3 clients were told, by their code.", errors),
+    counter(
+        "ringcask_slow_requests_total",
+        "Requests that took longer than --slow-request-ms.",
+        |report, out| by_core(report, out, |core| core.slow_requests),
+    ),
+    // What is written down.
+    counter(
+        "ringcask_audit_written_total",
+        "Entries of the access log that were written or delivered.",
+        |report, out| by_sink(report, out, |counts| counts.written),
+    ),
+    counter("ringcask_audit_dropped_total", "Entries of the access log that were lost.", |report, out| {
+        by_sink(report, out, |counts| counts.dropped)
+    }),
+    gauge("ringcask_audit_queued_bytes", "Bytes of entries of the access log that wait.", |report, out| {
+        by_sink(report, out, |counts| counts.queued_bytes as u64);
+    }),
+    counter(
+        "ringcask_log_lines_suppressed_total",
+        "Warnings and errors that were left out of the log because they repeated.",
+        |report, out| lines_missing(report, out, |missing| missing.suppressed),
+    ),
+    counter(
+        "ringcask_log_lines_dropped_total",
+        "Lines of the log that standard error took too slowly.",
+        |report, out| lines_missing(report, out, |missing| missing.dropped),
+    ),
     // Connections.
     gauge("ringcask_connections", "Open connections of the S3 listeners.", |report, out| {
         by_core(report, out, |core| core.connections_open as u64);
@@ -402,6 +431,22 @@ fn errors(report: &Report, out: &mut Samples<'_>) {
     }
     for (code, count) in all {
         out.value(&[("code", &code)], count);
+    }
+}
+
+/// What went where of the access log, if there is one.
+fn by_sink(report: &Report, out: &mut Samples<'_>, value: fn(&AuditCounts) -> u64) {
+    for (core, counts) in answered(report) {
+        for sink in &counts.audit {
+            out.value(&[("core", &core), ("sink", &sink.sink)], value(sink));
+        }
+    }
+}
+
+/// Every core knows what the process has written.
+fn lines_missing(report: &Report, out: &mut Samples<'_>, value: fn(&LinesMissing) -> u64) {
+    if let Some(most) = report.known.iter().map(|core| value(&core.lines_missing)).max() {
+        out.value(&[], most);
     }
 }
 

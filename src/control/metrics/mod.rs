@@ -21,7 +21,9 @@ use std::time::Duration;
 use crate::base::instruments::Distribution;
 use crate::base::limits::{HEALTH_ANSWER_MS_MAX, METRICS_BUCKETS_MAX};
 use crate::base::local::each_within;
+use crate::control::audit::AuditCounts;
 use crate::control::health::is_read;
+use crate::control::logging::LinesMissing;
 use crate::engine::{Bucket, BucketId, Engine, EngineCounts};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{BufferUsage, Host, TimestampMs};
@@ -73,6 +75,12 @@ pub struct CoreCounts {
     /// Calls to other cores under way.
     pub calls: usize,
     pub calls_waiting: usize,
+    /// Of the access log.
+    pub audit: Vec<AuditCounts>,
+    /// Requests that took longer than the setting says.
+    pub slow_requests: u64,
+    /// Of the process, not of the core.
+    pub lines_missing: LinesMissing,
 }
 
 /// What a core's answer to a scrape is awaited with; `None` if it cannot be asked.

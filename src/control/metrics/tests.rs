@@ -12,6 +12,7 @@ use super::families::FAMILIES;
 use super::text::{Samples, Type, Unit, begin};
 use super::{CoreAnswer, CoreCounts, Cores, Metrics, Report};
 use crate::base::instruments::{Counts, Distribution, Durations};
+use crate::control::logging::LinesMissing;
 use crate::engine::{Bucket, BucketId, Engine, Mesh, Message, Options, Reply, Usage, Versioning, prepare};
 use crate::io::Host;
 use crate::io::sim::{SimHost, Simulation};
@@ -114,6 +115,9 @@ impl Cores for Told {
             drives: Vec::new(),
             calls: 0,
             calls_waiting: 0,
+            audit: Vec::new(),
+            slow_requests: 0,
+            lines_missing: LinesMissing::default(),
         };
         Box::pin(ready(Some(Box::new(counts))))
     }

@@ -22,6 +22,7 @@ use super::types::EngineError;
 use crate::base::instruments::Durations;
 use crate::base::limits::BLOCK_BYTES;
 use crate::base::local::{Semaphore, Sender, Signal, SignalWait, oneshot};
+use crate::base::stages::{self, Stage};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
 /// The data segments of a core; clones share them.
@@ -187,7 +188,9 @@ impl<H: Host> Extents<H> {
         let began = self.inner.host.monotonic();
         self.queue_sync(segment, file, done);
         let result = synced.await.unwrap_or(Err(EngineError::Stopping));
-        self.inner.meters.syncing.observe_duration(self.inner.host.monotonic().saturating_sub(began));
+        let took = self.inner.host.monotonic().saturating_sub(began);
+        self.inner.meters.syncing.observe_duration(took);
+        stages::add(Stage::Sync, took);
         result
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::base::crc32c;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKSUM_CHUNK_BYTES, READ_AHEAD_BUFFERS};
 use crate::base::local::{Receiver, oneshot};
+use crate::base::stages::{self, Stage};
 use crate::engine::Engine;
 use crate::engine::damage::{Flaw, is_unreadable};
 use crate::engine::format::record::{ObjectPut, StoredPayload};
@@ -116,14 +117,19 @@ impl<H: Host> PayloadReader<H> {
             let (engine, object) = (self.engine.clone(), self.object.clone());
             // The read goes on if the reader is dropped: nothing may be freed under it.
             let hold = self.hold.clone();
-            self.engine.host().spawn(async move {
+            self.engine.host().spawn(stages::keep(async move {
                 let buffer = match buffer {
                     Some(buffer) => buffer,
-                    None => engine.host().pool().acquire(piece.buffer_bytes()).await,
+                    None => {
+                        let began = engine.host().monotonic();
+                        let buffer = engine.host().pool().acquire(piece.buffer_bytes()).await;
+                        stages::add(Stage::Buffer, engine.host().monotonic().saturating_sub(began));
+                        buffer
+                    }
                 };
                 done.send(read_told(&engine, piece, buffer, object).await);
                 drop(hold);
-            });
+            }));
             self.ahead.push_back(chunk);
         }
     }

@@ -8,6 +8,7 @@ use super::Reservation;
 use crate::base::crc32c;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, CHECKSUM_CHUNK_BYTES, UPLOAD_WRITES_MAX};
 use crate::base::local::Semaphore;
+use crate::base::stages::{self, Stage};
 use crate::engine::format::record::StoredPayload;
 use crate::engine::format::segment::ExtentTrailer;
 use crate::engine::format::{ExtentId, SegmentId, Slice};
@@ -147,6 +148,7 @@ impl<H: Host> Open<H> {
     async fn submit(&self, file: <H::Disk as Disk>::File, offset: u64, buffer: Buffer) {
         let permit = self.permits.acquire(1).await;
         let (engine, failure) = (self.engine.clone(), self.failure.clone());
+        let request = stages::current();
         self.engine.host().spawn(async move {
             let length = buffer.len();
             let disk = engine.disk().clone();
@@ -155,6 +157,9 @@ impl<H: Host> Open<H> {
             drop(buffer);
             let took = engine.host().monotonic().saturating_sub(began);
             engine.extents().meters().writing.observe_duration(took);
+            if let Some(stages) = request {
+                stages.add(Stage::Write, took);
+            }
             if let Err(error) = result {
                 let error = error_of("writing payload", &error);
                 if let EngineError::Failed(why) = &error {

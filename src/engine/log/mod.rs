@@ -23,6 +23,7 @@ use super::shared::Shared;
 use super::types::EngineError;
 use crate::base::limits::{BLOCK_BYTES, BUFFER_BYTES, LOG_QUEUE_BYTES_MAX, RECORD_META_BYTES_MAX};
 use crate::base::local::{Permit, Semaphore, Sender, Signal, oneshot};
+use crate::base::stages::{self, Stage};
 use crate::io::{Buffer, Disk, Durability, Host, OpenMode};
 
 pub use meters::Meters;
@@ -234,7 +235,9 @@ impl<H: Host> Log<H> {
         self.inner.work.raise();
         let result = durable.await.unwrap_or(Err(EngineError::Stopping));
         if result.is_ok() && urgency != Urgency::Relocating {
-            self.inner.meters.commit.observe_duration(self.inner.host.monotonic().saturating_sub(began));
+            let took = self.inner.host.monotonic().saturating_sub(began);
+            self.inner.meters.commit.observe_duration(took);
+            stages::add(Stage::Commit, took);
         }
         result
     }

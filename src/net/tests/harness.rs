@@ -203,7 +203,7 @@ impl Service for Toy {
         }
     }
 
-    fn refuse(&self, refusal: Refusal) -> Response {
+    fn refuse(&self, refusal: Refusal, _peer: Peer) -> Response {
         let status = match refusal {
             Refusal::BadRequest { .. } | Refusal::TimedOut => 400,
             Refusal::HeadTooLarge => 431,

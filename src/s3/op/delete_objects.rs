@@ -53,6 +53,10 @@ pub async fn run<H: Host, I: Incoming>(
             }
             Err(error) => Err(error.clone()),
         };
+        if let Some(note) = &request.note {
+            let error_code = result.as_ref().err().map(|error| error.code.name());
+            note.deletes(&entry.key, entry.version.as_deref(), error_code);
+        }
         entry.write(&mut xml, result, order.is_quiet);
     }
     Ok(super::document(xml))

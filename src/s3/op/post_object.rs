@@ -55,7 +55,11 @@ pub async fn run<H: Host, I: Incoming>(
     let (form, mut file) = form::receive(&request.head, body).await?;
     let virtual_bucket = request.is_virtual_hosted.then_some(request.bucket.as_str());
     let authentication = authenticate_form(&form, &service.context(&service.directory(), virtual_bucket))?;
+    service.note_sender(&request, &authentication.identity);
     request.key = key(&form)?;
+    if let Some(note) = &request.note {
+        note.about(&request.bucket, &request.key, None);
+    }
     check_policy(service, &request, &form, &mut file)?;
     if form.file.is_none() {
         let message = "POST requires exactly one file upload per request.";

@@ -27,8 +27,17 @@ fn no_secret_is_in_the_log_or_in_an_answer() {
             let _ = stream.write_all(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }
     });
-    let (mut node, mut owner) =
-        node_with(&["--log-level", "trace", "--config", configuration.to_str().unwrap()]);
+    let access_log = folder.path().join("access.log");
+    let (mut node, mut owner) = node_with(&[
+        "--log-level",
+        "trace",
+        "--config",
+        configuration.to_str().unwrap(),
+        "--access-log",
+        access_log.to_str().unwrap(),
+        "--slow-request-ms",
+        "1",
+    ]);
     let notify = "<NotificationConfiguration><QueueConfiguration><Queue>arn:ringcask:sqs:us-east-1:main:webhook\
         </Queue><Event>s3:ObjectCreated:*</Event></QueueConfiguration></NotificationConfiguration>";
     owner.send(Request::new("PUT", "/box?notification").body(notify)).expect(200);
@@ -42,10 +51,15 @@ fn no_secret_is_in_the_log_or_in_an_answer() {
             .header("x-amz-server-side-encryption-customer-key", key)
             .header("x-amz-server-side-encryption-customer-key-MD5", &customer_key_digest)
     };
+    let session = "sessiontoken0123456789";
     let mut answers = Vec::new();
     let wrong_key = STANDARD.encode([0x5b; 32]);
     for request in [
         sse_c(Request::new("PUT", "/box/c").body("x"), &customer_key_text),
+        // To hash so much takes longer than a millisecond.
+        sse_c(Request::new("PUT", "/box/slow").body(vec![b'x'; 2_000_000]), &customer_key_text),
+        Request::new("GET", "/box/k").header("x-amz-security-token", session),
+        Request::new("GET", &format!("/box/k?X-Amz-Security-Token={session}")),
         sse_c(Request::new("GET", "/box/c"), &customer_key_text),
         sse_c(Request::new("GET", "/box/c"), &wrong_key),
         sse_c(Request::new("GET", "/box/c"), "nonsense"),
@@ -97,6 +111,11 @@ fn no_secret_is_in_the_log_or_in_an_answer() {
     let log = node.log_whole();
     assert!(log.contains("an event is not delivered yet"), "the webhook was tried: {log}");
     assert!(log.contains("DEBUG") || log.contains("TRACE"), "the log is talkative: {log}");
+    assert!(log.contains("slow request"), "slow requests were there: {log}");
+    let entries = std::fs::read_to_string(&access_log).unwrap();
+    for what in ["\"GetObject\"", "\"Whoami\"", "ringcask:CreateAccessKey", "SignatureDoesNotMatch"] {
+        assert!(entries.contains(what), "the access log is whole: {what} is not in {entries}");
+    }
 
     let mut secrets = vec![
         ("the root's secret", own.secret_key.clone()),
@@ -117,10 +136,13 @@ fn no_secret_is_in_the_log_or_in_an_answer() {
     secrets.push(("a customer's key as a list", "90, 90, 90, 90".to_owned()));
     secrets.push(("another customer's key", wrong_key));
     secrets.push(("a secret that was guessed", guess.to_owned()));
+    secrets.push(("a session's token", session.to_owned()));
     for (what, secret) in &secrets {
         assert!(!log.contains(secret.as_str()), "{what} is in the log");
+        assert!(!entries.contains(secret.as_str()), "{what} is in the access log");
     }
     for signature in ["Signature=", "AWS4-HMAC-SHA256", "AWSAccessKeyId"] {
         assert!(!log.contains(signature), "{signature} is in the log");
+        assert!(!entries.contains(signature), "{signature} is in the access log");
     }
 }
