@@ -661,6 +661,11 @@ pub const HEALTH_ANSWER_MS_MAX: u64 = 2000;
 /// system, which pays for every one. How many are not shown is a series of its own.
 pub const METRICS_BUCKETS_MAX: usize = 1000;
 
+/// How often a change that makes a bucket grow is tried whose key changes between the promise of room in the
+/// bucket's quota and its use. Each time somebody else has changed the key; a client that loses so often is told to
+/// slow down.
+pub const QUOTA_ATTEMPTS_MAX: usize = 32;
+
 /// Damaged places of a core in an answer about its health: enough to see what is going on; the log has all.
 pub const HEALTH_DAMAGES_SHOWN_MAX: usize = 10;
 

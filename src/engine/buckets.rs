@@ -8,6 +8,7 @@ use super::Engine;
 use super::format::record::Record;
 use super::log::Urgency;
 use super::message::{Answer, Request};
+use super::quota::{lock_of_quota, quota_of};
 use super::shard::lock_of_upload;
 use super::types::{Bucket, BucketChange, BucketId, EngineError};
 use super::version::Versioning;
@@ -110,7 +111,12 @@ impl<H: Host> Engine<H> {
             Request::BucketSet { name, change } => self.serve_bucket_set(&name, *change).await,
             Request::BucketDelete { name } => self.serve_bucket_delete(&name).await,
             Request::BucketApply { bucket } => {
+                let begins = self.inner.quotas.set(&bucket);
                 self.inner.buckets.borrow_mut().insert(bucket);
+                if begins {
+                    // What comes from now on is counted; what came before has to be where it can be.
+                    self.inner.log.drain().await;
+                }
                 Ok(Answer::Done)
             }
             Request::BucketFreeze { id } => {
@@ -128,6 +134,7 @@ impl<H: Host> Engine<H> {
             }
             Request::BucketForget { id } => {
                 self.inner.buckets.borrow_mut().remove(id);
+                self.inner.quotas.remove(id);
                 self.end_uploads(id).await;
                 let released = self.inner.index.borrow_mut().drop_bucket(id);
                 self.release(&released);
@@ -171,6 +178,11 @@ impl<H: Host> Engine<H> {
         if changed == *current {
             return Ok(Answer::Bucket(changed));
         }
+        // Nobody is given of a quota that is no more.
+        let _quota = match quota_of(&changed) == quota_of(&current) {
+            true => None,
+            false => Some(self.inner.locks.acquire(lock_of_quota(changed.id)).await),
+        };
         // Settings are how room is made, and they are few: a rule that deletes is taken on a full drive.
         self.put_bucket(changed, Urgency::Hiding).await
     }

@@ -43,6 +43,8 @@ pub(super) enum Request {
         put: Box<ObjectPut>,
         condition: Condition,
         events: Vec<EventDraft>,
+        /// Of the bucket's quota, for this.
+        promised: u64,
     },
     Delete {
         bucket: BucketId,
@@ -101,6 +103,8 @@ pub(super) enum Request {
     },
     PartPut {
         put: Box<PartPut>,
+        /// Of the bucket's quota, for this.
+        promised: u64,
     },
     UploadComplete {
         bucket: BucketId,
@@ -175,6 +179,38 @@ pub(super) enum Request {
         records: Vec<OwnedRecord>,
         segment: SegmentId,
     },
+    /// Bytes that the core holds of a bucket.
+    QuotaHeld {
+        bucket: BucketId,
+    },
+    /// Would a new object, or a part, of so many bytes be within the bucket's quota?
+    QuotaRoom {
+        bucket: BucketId,
+        key: Vec<u8>,
+        part: Option<(UploadId, u16)>,
+        bytes: u64,
+        promised: u64,
+    },
+    /// Keep of the share of a bucket's quota only what is held; answer with that.
+    QuotaReturn {
+        bucket: BucketId,
+    },
+    /// Keep nothing of the share of a bucket's quota.
+    QuotaRevoke {
+        bucket: BucketId,
+    },
+    /// Add to the share of a bucket's quota: for a change that will come, and for any.
+    QuotaGive {
+        bucket: BucketId,
+        promised: u64,
+        spare: u64,
+    },
+    /// Promise a core bytes of a bucket's quota, for a change that will come.
+    QuotaPromise {
+        bucket: BucketId,
+        core: usize,
+        bytes: u64,
+    },
     /// How the core is.
     Health,
     /// Bytes of live records that the index knows in a log segment.
@@ -236,6 +272,7 @@ pub(super) enum Answer {
     Page(ShardPage<ListedObject>),
     VersionPage(ShardPage<ListedVersion>),
     Usage(Usage),
+    Bytes(u64),
     Upload(Upload, Vec<Part>),
     Part(Part),
     UploadPage(ShardPage<Upload>),

@@ -8,8 +8,8 @@
 //! no S3 error codes, no XML and no headers' meaning.
 //!
 //! What a core does for the request at hand is in `operations.rs`; what it does as the owner of keys in
-//! `shard.rs`, and as the keeper of the table of buckets and of the configuration in `buckets.rs` and
-//! `config.rs`.
+//! `shard.rs`, and as the keeper of the table of buckets, of their quotas and of the configuration in
+//! `buckets.rs`, `quota.rs` and `config.rs`.
 
 mod buckets;
 mod checkpoint;
@@ -31,6 +31,7 @@ mod meters;
 mod object;
 pub mod offline;
 mod operations;
+mod quota;
 mod recovery;
 mod rename;
 mod scan;
@@ -71,6 +72,7 @@ pub use health::{CoreHealth, Failure, Part as FailedPart};
 pub use message::{Message, Reply};
 pub use meters::EngineCounts;
 pub use object::{Object, Payload};
+pub use quota::{QUOTA_SETTING, QuotaUse, quota_of};
 pub use recovery::{OpenError, prepare};
 pub use scan::{ScanPosition, ScannedVersion};
 pub use shared::Shared;
@@ -170,6 +172,7 @@ struct Inner<H: Host> {
     readers: Readers,
     holds: hold::Holds<H>,
     buckets: RefCell<buckets::Table>,
+    quotas: Rc<quota::Quotas>,
     config: config::Table,
     events: events::Queue,
     /// Keys that are the source of a rename under way: they take no other changes.
@@ -233,7 +236,9 @@ impl<H: Host> Engine<H> {
         let releases = Rc::new(RefCell::new(vec![Vec::new(); shared.cores]));
         let release_work = Signal::default();
         let events = events::Queue::default();
+        let quotas = Rc::<quota::Quotas>::default();
         let apply = {
+            let quotas = quotas.clone();
             let queued = events.queued.clone();
             let (index, cache, releases) = (index.clone(), cache.clone(), releases.clone());
             let (work, cores) = (release_work.clone(), shared.cores);
@@ -243,7 +248,13 @@ impl<H: Host> Engine<H> {
                     shard::cache_written(&mut cache.borrow_mut(), &record, location);
                 }
                 let is_event = matches!(record, format::record::Record::EventQueued(_));
+                let counted = quotas.bucket_of(&record);
+                let held = |index: &Index| counted.map_or(0, |bucket| index.bytes_held(bucket));
+                let before = held(&index.borrow());
                 let released = index.borrow_mut().apply(record, location);
+                if let Some(bucket) = counted {
+                    quotas.grew(bucket, held(&index.borrow()).saturating_sub(before));
+                }
                 if is_event {
                     queued.raise();
                 }
@@ -290,6 +301,7 @@ impl<H: Host> Engine<H> {
             extents,
             locks: Locks::default(),
             buckets: RefCell::default(),
+            quotas,
             config: config::Table::default(),
             events,
             renaming: RefCell::default(),

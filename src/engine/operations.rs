@@ -131,8 +131,9 @@ impl<H: Host> Engine<H> {
             upload: None,
             payload: payload.stored(),
         };
-        let request = Request::Put { put: Box::new(put), condition, events };
-        payload.commit(self.ask(self.owner(bucket, key), request)).await.and_then(committed)
+        let request = Request::Put { put: Box::new(put), condition, events, promised: 0 };
+        let asked = self.ask_growing(bucket, self.owner(bucket, key), request);
+        payload.commit(asked).await.and_then(committed)
     }
 
     /// Looks up what is current under a key, or a version of it, with what HEAD needs and GET starts from.
@@ -292,8 +293,9 @@ impl<H: Host> Engine<H> {
         };
         let part = Part { number, bytes: payload.bytes(), etag, checksum, modified: 0, note: payload.note() };
         let put = PartPut { bucket, key: key.to_vec(), upload: id, part, slices };
-        let request = Request::PartPut { put: Box::new(put) };
-        match payload.commit(self.ask(self.owner(bucket, key), request)).await? {
+        let request = Request::PartPut { put: Box::new(put), promised: 0 };
+        let asked = self.ask_growing(bucket, self.owner(bucket, key), request);
+        match payload.commit(asked).await? {
             Answer::Part(part) => Ok(part),
             other => Err(unexpected(&other)),
         }

@@ -200,13 +200,18 @@ impl<H: Host> Engine<H> {
         }
         self.place_version(&mut put, &condition, versioning).await?;
         let (bucket, to, sequence) = (put.bucket, put.key.clone(), put.sequence);
+        let growth = self.growth_of_put(&put);
         let committed = Committed::new(put.attributes.etag, sequence, put.version(), versioning);
         let told = Told { bucket, key: &to, change: EventChange::Created, version: None };
         let queued = self.queue_events(told, events);
         let rename = Rename { bucket, to, sequence, from, from_sequence };
         let mut records = vec![Record::ObjectPut(put), Record::RenameCommitted(rename)];
         records.extend(queued);
-        self.inner.log.append_all(records, Urgency::Normal).await?;
+        self.admit_moved(bucket, growth);
+        if let Err(error) = self.inner.log.append_all(records, Urgency::Normal).await {
+            self.withdraw_moved(bucket, growth, &error);
+            return Err(error);
+        }
         Ok(Answer::Renamed(committed, sequence))
     }
 
@@ -219,14 +224,17 @@ impl<H: Host> Engine<H> {
         is_committed: bool,
     ) -> Result<Answer, EngineError> {
         let _lock = self.inner.locks.acquire(hash_of(bucket, &key)).await;
-        let is_there = {
+        let moved = {
             let index = self.inner.index.borrow();
             let entry = index.version(bucket, &key, Some(VersionId::Null));
-            entry.is_some_and(|entry| entry.sequence == sequence)
+            entry.filter(|entry| entry.sequence == sequence).map(|entry| entry.bytes)
         };
-        if is_committed && is_there {
+        if let Some(bytes) = moved.filter(|_| is_committed) {
             let record = Record::VersionDeleted { bucket, key: key.clone(), version: VersionId::Null };
-            self.inner.log.append(record, Urgency::Settling).await?;
+            self.begin_leaving(bucket, bytes);
+            let deleted = self.inner.log.append(record, Urgency::Settling).await;
+            self.end_leaving(bucket, bytes);
+            deleted?;
         }
         self.inner.renaming.borrow_mut().remove(&(bucket, key));
         Ok(Answer::Done)

@@ -15,6 +15,7 @@ use super::index::{Entry, RecordPlace};
 use super::locks::Lock;
 use super::log::Urgency;
 use super::message::{Answer, Looked, Request};
+use super::quota::Promise;
 use super::types::*;
 use super::version::*;
 use super::{Engine, RecordCache, hash_of};
@@ -29,7 +30,10 @@ impl<H: Host> Engine<H> {
     pub(super) async fn serve(&self, request: Request) -> Answered {
         match request {
             Request::Get { bucket, key, version } => self.serve_get(bucket, &key, version).await,
-            Request::Put { put, condition, events } => self.serve_put(*put, condition, events).await,
+            Request::Put { put, condition, events, promised } => {
+                let promise = self.redeem(put.bucket, promised);
+                self.serve_put(*put, condition, events, promise).await
+            }
             Request::Delete { bucket, keys } => self.serve_delete(bucket, keys).await,
             Request::List { bucket, query } => {
                 let index = self.inner.index.borrow();
@@ -56,7 +60,10 @@ impl<H: Host> Engine<H> {
             Request::UploadGet { bucket, key, id, part_after, count_max } => {
                 self.serve_upload_get(bucket, &key, id, part_after, count_max)
             }
-            Request::PartPut { put } => self.serve_part_put(*put).await,
+            Request::PartPut { put, promised } => {
+                let promise = self.redeem(put.bucket, promised);
+                self.serve_part_put(*put, promise).await
+            }
             Request::UploadComplete { bucket, key, id, completion } => {
                 Box::pin(self.serve_upload_complete(bucket, key, id, *completion)).await
             }
@@ -101,6 +108,12 @@ impl<H: Host> Engine<H> {
                 let bytes = self.inner.index.borrow().live_bytes_in(segment);
                 Ok(Answer::Usage(Usage { bytes, ..Usage::default() }))
             }
+            Request::QuotaHeld { .. }
+            | Request::QuotaRoom { .. }
+            | Request::QuotaReturn { .. }
+            | Request::QuotaRevoke { .. }
+            | Request::QuotaGive { .. }
+            | Request::QuotaPromise { .. } => Box::pin(self.serve_quota(request)).await,
             Request::BucketCreate { .. }
             | Request::BucketSet { .. }
             | Request::BucketDelete { .. }
@@ -228,10 +241,22 @@ impl<H: Host> Engine<H> {
         if is_renaming { Err(EngineError::Busy) } else { Ok((lock, versioning)) }
     }
 
-    async fn serve_put(&self, mut put: ObjectPut, condition: Condition, events: Vec<EventDraft>) -> Answered {
+    async fn serve_put(
+        &self,
+        mut put: ObjectPut,
+        condition: Condition,
+        events: Vec<EventDraft>,
+        promise: Promise<'_>,
+    ) -> Answered {
         let (_lock, versioning) = self.begin_change(put.bucket, &put.key).await?;
         self.place_version(&mut put, &condition, versioning).await?;
-        self.commit_put(put, versioning, events).await
+        let (bucket, growth) = (put.bucket, self.growth_of_put(&put));
+        self.admit(bucket, growth, promise)?;
+        let committed = self.commit_put(put, versioning, events).await;
+        if let Err(error) = &committed {
+            self.withdraw(bucket, growth, error);
+        }
+        committed
     }
 
     /// Gives an object its place as the newest version of its key, once `condition` holds and nothing locks
@@ -462,7 +487,7 @@ impl<H: Host> Engine<H> {
         Ok(Answer::Upload(entry.upload.clone(), parts))
     }
 
-    async fn serve_part_put(&self, mut put: PartPut) -> Answered {
+    async fn serve_part_put(&self, mut put: PartPut, promise: Promise<'_>) -> Answered {
         self.check_writable(put.bucket)?;
         let _lock = self.inner.locks.acquire(lock_of_upload(put.upload)).await;
         self.check_writable(put.bucket)?;
@@ -471,7 +496,12 @@ impl<H: Host> Engine<H> {
         }
         put.part.modified = self.host().now();
         let part = put.part.clone();
-        self.inner.log.append(Record::PartPut(put), Urgency::Normal).await?;
+        let (bucket, growth) = (put.bucket, self.growth_of_part(&put));
+        self.admit(bucket, growth, promise)?;
+        if let Err(error) = self.inner.log.append(Record::PartPut(put), Urgency::Normal).await {
+            self.withdraw(bucket, growth, &error);
+            return Err(error);
+        }
         Ok(Answer::Part(part))
     }
 
@@ -491,6 +521,7 @@ impl<H: Host> Engine<H> {
         Entry::check(self.inner.index.borrow().object(bucket, &key).as_ref(), &condition)?;
         let mut put = assemble(&self.inner.index.borrow(), bucket, &key, id, completion)?;
         self.place_version(&mut put, &condition, versioning).await?;
+        // It needs none of the bucket's quota: its parts were counted.
         self.commit_put(put, versioning, events).await
     }
 
@@ -529,7 +560,7 @@ impl<H: Host> Engine<H> {
 
     /// Refuses changes of buckets that are not (or no longer) there, and any while stopping. Says what changes
     /// of the bucket do with the version that was there.
-    fn check_writable(&self, bucket: BucketId) -> Result<Versioning, EngineError> {
+    pub(super) fn check_writable(&self, bucket: BucketId) -> Result<Versioning, EngineError> {
         self.check_running()?;
         self.inner.buckets.borrow().check_writable(bucket)
     }

@@ -132,6 +132,8 @@ pub enum EngineError {
     DeleteMarker,
     /// An update of a key or a version that is not there.
     NoSuchObject,
+    /// The bucket's quota has no room for these bytes, by which the change would make it grow.
+    QuotaExceeded { bytes: u64 },
     /// The drive is full, up to the reserve for deletes.
     Full,
     /// Too much is waiting: try again later.
@@ -161,6 +163,7 @@ impl std::fmt::Display for EngineError {
             Self::Locked => out.write_str("a retention or a legal hold forbids it"),
             Self::DeleteMarker => out.write_str("the version is a delete marker"),
             Self::NoSuchObject => out.write_str("the object does not exist"),
+            Self::QuotaExceeded { bytes } => write!(out, "the bucket's quota has no room for {bytes} bytes"),
             Self::Full => out.write_str("the drive is full"),
             Self::Busy => out.write_str("too much is waiting"),
             Self::Failed(why) => write!(out, "the drive failed: {why}"),

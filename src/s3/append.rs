@@ -12,7 +12,7 @@ use crate::hash;
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::body::{self, Incoming, Received};
+use crate::s3::body::{self, Destination, Incoming, Received};
 use crate::s3::claims::too_large;
 use crate::s3::encryption::{RunKey, requests};
 use crate::s3::error::{Code, S3Error};
@@ -59,7 +59,8 @@ pub async fn run<H: Host, I: Incoming>(
         }
     };
     let run = key.as_ref().map(|(_, run)| run);
-    let received = receive(service, &mut request, body, &base, run).await?;
+    let destination = Destination { bytes_before: object.bytes, ..Destination::object(bucket.id) };
+    let received = receive(service, &mut request, body, destination, &base, run).await?;
     let bytes = object.bytes + received.bytes;
     if bytes > OBJECT_BYTES_MAX {
         return Err(too_large(bytes, OBJECT_BYTES_MAX));
@@ -123,11 +124,12 @@ async fn receive<H: Host, I: Incoming>(
     service: &S3Service<H>,
     request: &mut Authorized,
     body: &mut I,
+    destination: Destination,
     base: &Base,
     run: Option<&RunKey>,
 ) -> Result<Received<H>, S3Error> {
     let algorithm = base.checksum.as_ref().map(|checksum| checksum.algorithm);
-    body::receive(service, request, body, algorithm, run).await
+    body::receive(service, request, body, destination, algorithm, run).await
 }
 
 /// Somebody changed the object since it was looked up: the client may look where it ends now.

@@ -16,7 +16,7 @@ use crate::base::limits::{
 use crate::base::local::within;
 use crate::base::stages::{self, Stage};
 use crate::crypt::Layout;
-use crate::engine::{Engine, EngineError, Payload};
+use crate::engine::{BucketId, Engine, EngineError, Payload, UploadId};
 use crate::hash::{BatchedHasher, Batcher, DigestPlan, Digests, Hasher, base64_encode, checksum_parse};
 use crate::http::aws_chunked::{AwsChunkedDecoder, Event, Span};
 use crate::io::{Buffer, Host};
@@ -67,18 +67,39 @@ pub struct Received<H: Host> {
     pub is_checksum_claimed: bool,
 }
 
+/// What a payload will become, under the request's key.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination {
+    pub bucket: BucketId,
+    /// The part of an upload, unless it is an object.
+    pub part: Option<(UploadId, u16)>,
+    /// Length of the object that it is appended to.
+    pub bytes_before: u64,
+}
+
+impl Destination {
+    pub fn object(bucket: BucketId) -> Self {
+        Self { bucket, part: None, bytes_before: 0 }
+    }
+}
+
 /// Receives the payload of PutObject or UploadPart. Without a checksum from the client, one of
 /// `checksum_default` is computed. With a key it is stored encrypted; digests are of what the client sent.
 pub async fn receive<H: Host, I: Incoming>(
     service: &S3Service<H>,
     request: &mut Authorized,
     body: &mut I,
+    destination: Destination,
     checksum_default: Option<ChecksumAlgorithm>,
     run: Option<&RunKey>,
 ) -> Result<Received<H>, S3Error> {
     let engine = service.engine();
     let promise = request.take_payload_promise();
     let claims = Claims::of(request, &promise, PART_BYTES_MAX)?;
+    if let Some(bytes) = claims.bytes {
+        let Destination { bucket, part, bytes_before } = destination;
+        engine.check_quota(bucket, request.key.as_bytes(), part, bytes_before + bytes).await?;
+    }
     let is_checksum_claimed = claims.checksum.is_some();
     let checksum = claims.checksum.as_ref().map(|claim| claim.algorithm).or(checksum_default);
     let plan = DigestPlan { md5: true, sha256: matches!(promise, PayloadPromise::Sha256(_)), checksum };

@@ -1,7 +1,7 @@
 //! S3's error codes, their statuses and texts, and their rendering. No other file names a code's text.
 //!
 //! Source: AWS, "Error responses" of the Amazon S3 API Reference. The messages are AWS's own, because
-//! clients look at them.
+//! clients look at them. S3 has no quotas: that code is MinIO's, which tools know.
 
 use std::borrow::Cow;
 
@@ -137,6 +137,7 @@ codes! {
     UnexpectedContent 400 "This request does not support content";
     UnresolvableGrantByEmailAddress 400 "The e-mail address you provided does not match any account on record.";
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.";
+    XMinioAdminBucketQuotaExceeded 400 "Bucket quota exceeded";
 }
 
 /// An answer that says why a request was not carried out.

@@ -25,6 +25,7 @@ impl From<EngineError> for S3Error {
                 .with_message("Access Denied because object protected by object lock."),
             EngineError::DeleteMarker => Code::MethodNotAllowed.into(),
             EngineError::NoSuchObject => Code::NoSuchKey.into(),
+            EngineError::QuotaExceeded { .. } => Code::XMinioAdminBucketQuotaExceeded.into(),
             EngineError::Full => Code::InsufficientStorage.into(),
             EngineError::Busy => Code::SlowDown.into(),
             EngineError::Stopping => Code::ServiceUnavailable.into(),

@@ -35,6 +35,7 @@ mod logs;
 mod metrics;
 mod offline;
 mod programs;
+mod quota;
 mod restart;
 mod round_trips;
 mod tables;

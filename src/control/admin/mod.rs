@@ -14,11 +14,13 @@
 //! | `groups`, `groups/<name>`, `groups/<name>/policies/<policy>`, `groups/<name>/members/<user>` | the same |
 //! | `policies`, `policies/<name>` | GET, PUT, DELETE |
 //! | `keys`, `keys/<id>`, `keys/<id>/rotate` | GET, POST, PUT, DELETE |
+//! | `buckets`, `buckets/<name>`, `buckets/<name>/quota` | GET, PUT, DELETE |
 //! | `kms/keys`, `kms/keys/<name>`, `kms/keys/<name>/rotate` | GET, POST |
 //! | `log-level` | GET, PUT |
 //!
 //! `?account=<id or name>` names another account than the caller's; only the operator's account may.
 
+mod buckets;
 mod call;
 mod error;
 mod kms;

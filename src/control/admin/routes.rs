@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::AdminService;
+use super::buckets;
 use super::call::Call;
 use super::error::AdminError;
 use super::kms;
@@ -79,6 +80,7 @@ pub async fn run<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer 
         (_, ["groups", ..]) => groups(service, call, &path[1..]).await,
         (_, ["policies", ..]) => policies(service, call, &path[1..]).await,
         (_, ["keys", ..]) => keys(service, call, &path[1..]).await,
+        (_, ["buckets", ..]) => buckets::run(service, call, &path[1..]).await,
         (_, ["kms", "keys", ..]) => kms::keys(service, call, &path[2..]).await,
         _ => Err(AdminError::no_such_route()),
     }

@@ -8,6 +8,7 @@ mod describe;
 mod directories;
 mod doctor;
 mod inspect;
+mod quota;
 mod show;
 mod status;
 mod text;
@@ -88,6 +89,11 @@ pub enum Manage {
     Key(Area<KeyCommand>),
     /// Keys that objects are encrypted under (SSE-KMS); for the node's operator
     Kms(Area<KmsCommand>),
+    /// Buckets, and what they hold; for the node's operator
+    Bucket(Area<quota::BucketCommand>),
+    /// How much a bucket may hold; for the node's operator
+    #[command(after_help = quota::EXAMPLES)]
+    Quota(Area<quota::QuotaCommand>),
     /// Shows how the node and each of its cores is; for the node's operator
     Status(Options),
     /// Shows what the node logs, or changes it at once and until the next start; for the node's operator
@@ -320,6 +326,8 @@ impl Manage {
             Self::Policy(area) => (area.options, policy(area.command)?),
             Self::Key(area) => (area.options, key(area.command, environment)?),
             Self::Kms(area) => (area.options, kms(area.command)),
+            Self::Bucket(area) => (area.options, quota::bucket(&area.command)),
+            Self::Quota(area) => (area.options, quota::quota(area.command)),
             Self::Status(options) => (options, Request::new("GET", "health", status::show)),
             Self::LogLevel(LogLevel { options, level }) => (options, log_level(level)),
             Self::Whoami(options) => (options, Request::new("GET", "whoami", show::whoami)),

@@ -20,6 +20,8 @@ pub struct BucketIndex {
     nulls: BTreeMap<Box<[u8]>, u64>,
     pub uploads: BTreeMap<(Vec<u8>, UploadId), UploadEntry>,
     bytes: u64,
+    /// Of the parts of `uploads`.
+    pub part_bytes: u64,
 }
 
 impl BucketIndex {
@@ -27,6 +29,11 @@ impl BucketIndex {
     pub fn usage(&self) -> Usage {
         let (objects, versions) = (self.objects.len() as u64, self.versions.len() as u64);
         Usage { objects, versions, bytes: self.bytes }
+    }
+
+    /// Bytes of all versions, and of the parts of uploads.
+    pub fn bytes_held(&self) -> u64 {
+        self.bytes + self.part_bytes
     }
 
     /// The newest version of a key.

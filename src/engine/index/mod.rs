@@ -190,6 +190,13 @@ pub struct UploadEntry {
     pub parts: BTreeMap<u16, PartEntry>,
 }
 
+impl UploadEntry {
+    /// Bytes of its parts.
+    pub fn bytes(&self) -> u64 {
+        self.parts.values().map(|part| part.part.bytes).sum()
+    }
+}
+
 /// A stored part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartEntry {
@@ -240,6 +247,11 @@ impl Index {
 
     pub fn usage(&self, bucket: BucketId) -> Usage {
         self.buckets.get(&bucket).map(BucketIndex::usage).unwrap_or_default()
+    }
+
+    /// Bytes of all versions of a bucket, and of the parts of its uploads.
+    pub fn bytes_held(&self, bucket: BucketId) -> u64 {
+        self.buckets.get(&bucket).map_or(0, BucketIndex::bytes_held)
     }
 
     /// Bytes of live records in all log segments.
@@ -368,13 +380,15 @@ impl Index {
     }
 
     fn apply_part(&mut self, put: PartPut, location: Location) -> Vec<Slice> {
-        let uploads = &mut self.buckets.entry(put.bucket).or_default().uploads;
-        let Some(entry) = uploads.get_mut(&(put.key, put.upload)) else {
+        let shard = self.buckets.entry(put.bucket).or_default();
+        let Some(entry) = shard.uploads.get_mut(&(put.key, put.upload)) else {
             // The upload ended later in the log than this record, and a checkpoint knows it already.
             return put.slices;
         };
         let part = PartEntry { part: put.part, slices: put.slices, location };
+        shard.part_bytes += part.part.bytes;
         let old = entry.parts.insert(part.part.number, part);
+        shard.part_bytes -= old.as_ref().map_or(0, |old| old.part.bytes);
         self.account(location);
         let Some(old) = old else { return Vec::new() };
         self.forget(old.location);
@@ -386,13 +400,17 @@ impl Index {
         self.account(entry.location);
         entry.parts.values().for_each(|part| self.account(part.location));
         let name = (entry.upload.key.clone(), entry.upload.id);
-        self.buckets.entry(bucket).or_default().uploads.insert(name, entry);
+        let shard = self.buckets.entry(bucket).or_default();
+        shard.part_bytes += entry.bytes();
+        let replaced = shard.uploads.insert(name, entry);
+        shard.part_bytes -= replaced.as_ref().map_or(0, UploadEntry::bytes);
     }
 
     /// Ends an upload; returns the slices of all parts but the `used` ones.
     pub fn remove_upload(&mut self, bucket: BucketId, key: &[u8], id: UploadId, used: &[u16]) -> Vec<Slice> {
         let Some(shard) = self.buckets.get_mut(&bucket) else { return Vec::new() };
         let Some(entry) = shard.uploads.remove(&(key.to_vec(), id)) else { return Vec::new() };
+        shard.part_bytes -= entry.bytes();
         self.forget(entry.location);
         let mut released = Vec::new();
         for part in entry.parts.into_values() {

@@ -325,7 +325,10 @@ async fn learn_buckets<H: Host>(engine: &Engine<H>) -> Result<(), OpenError> {
         return Err(OpenError::Engine(EngineError::Failed("core 0 has no table of buckets".to_string())));
     };
     let mut buckets = engine.inner.buckets.borrow_mut();
-    table.into_iter().for_each(|bucket| buckets.insert(bucket));
+    for bucket in table {
+        engine.inner.quotas.set(&bucket);
+        buckets.insert(bucket);
+    }
     let mut index = engine.inner.index.borrow_mut();
     let gone: Vec<_> = index.buckets.keys().copied().filter(|id| !buckets.contains(*id)).collect();
     for id in gone {

@@ -7,6 +7,7 @@ mod faults;
 mod histories;
 mod operations;
 mod owed;
+mod quota;
 mod rot;
 mod rot_stories;
 

@@ -7,7 +7,7 @@ use crate::http::{Response, percent};
 use crate::io::Host;
 use crate::s3::access::Authorized;
 use crate::s3::append;
-use crate::s3::body::{self, Incoming};
+use crate::s3::body::{self, Destination, Incoming};
 use crate::s3::encryption::{Answer, DataKey, Notice, Place, requests};
 use crate::s3::error::S3Error;
 use crate::s3::expiration::{self, Current};
@@ -111,7 +111,8 @@ pub async fn store_if<H: Host, I: Incoming>(
     }
     // AWS computes CRC-64/NVME for whoever brings no checksum.
     let checksum_default = Some(ChecksumAlgorithm::Crc64Nvme);
-    let received = body::receive(service, request, body, checksum_default, run.as_ref()).await?;
+    let destination = Destination::object(bucket.id);
+    let received = body::receive(service, request, body, destination, checksum_default, run.as_ref()).await?;
 
     let mut etag = ETag::of_md5(received.md5);
     if let (Some(data_key), Some(run)) = (&mut data_key, &run) {

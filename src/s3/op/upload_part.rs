@@ -7,8 +7,7 @@ use crate::engine::{Part, Upload};
 use crate::http::Response;
 use crate::io::Host;
 use crate::s3::access::Authorized;
-use crate::s3::body;
-use crate::s3::body::Incoming;
+use crate::s3::body::{self, Destination, Incoming};
 use crate::s3::encryption::{Answer, requests};
 use crate::s3::error::S3Error;
 use crate::s3::multipart::{self, UploadChecksum};
@@ -30,7 +29,9 @@ pub async fn run<H: Host, I: Incoming>(
     let engine = service.engine();
     let run = data_key.as_ref().map(|key| key.new_run(target.number, engine.host()));
     let algorithm = Some(expected.algorithm);
-    let received = body::receive(service, &mut request, body, algorithm, run.as_ref()).await?;
+    let part = Some((upload.id, target.number));
+    let destination = Destination { part, ..Destination::object(bucket.id) };
+    let received = body::receive(service, &mut request, body, destination, algorithm, run.as_ref()).await?;
     let etag = match (&data_key, &run) {
         (Some(data_key), Some(run)) => data_key.etag(received.md5, run),
         _ => ETag::of_md5(received.md5),
