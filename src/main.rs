@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use ringcask::control::cli::{Cli, Order};
-use ringcask::control::command;
+use ringcask::control::origin;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,10 +19,14 @@ fn main() -> ExitCode {
         }
     };
     let result = match order {
-        Order::Serve(settings) => ringcask::node::run(*settings, environment),
+        Order::Serve(settings, origins) => {
+            // What the command does not know it would not heed, and nobody would notice.
+            let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            origin::check_variables(names).and_then(|()| ringcask::node::run(*settings, origins, environment))
+        }
         Order::Examine(examine) => return ExitCode::from(examine.run(environment)),
         Order::Describe(describe) => describe.run(Cli::command()),
-        Order::Manage(manage) => manage.run(environment).and_then(|answer| command::print(&answer)),
+        Order::Manage(manage) => manage.run(environment),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

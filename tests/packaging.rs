@@ -78,7 +78,7 @@ fn the_configuration_file_can_be_read_as_it_is_and_with_all_of_it() {
         let cli = Cli::try_parse_from(["ringcask", "--config", path.to_str().unwrap()]).unwrap();
         let order = cli.order(|_| None);
         assert!(
-            matches!(&order, Ok(Order::Serve(settings)) if settings.data == [Path::new("/var/lib/ringcask/data")]),
+            matches!(&order, Ok(Order::Serve(settings, _)) if settings.data == [Path::new("/var/lib/ringcask/data")]),
             "{order:?}"
         );
     }

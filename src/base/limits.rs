@@ -90,6 +90,9 @@ pub const TLS_RECORDS_SPARE_MAX: usize = 32;
 /// Bytes of a file with certificates or a key. A chain has some kilobytes.
 pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 
+/// Bytes of a file with the authorities that a command trusts. What systems trust has some hundred kilobytes.
+pub const CA_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Certificates of a node; each of their names is looked up in one table. Sites with more put a wildcard in theirs.
 pub const TLS_CERTIFICATES_MAX: usize = 1024;
 

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::command::{Describe, Examine, Manage};
 use super::config::{Layer, Settings};
+use super::origin::{Setting, Sources};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,8 +53,8 @@ enum Command {
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Order {
-    /// To be a node.
-    Serve(Box<Settings>),
+    /// To be a node; with each setting's origin.
+    Serve(Box<Settings>, Vec<Setting>),
     /// To manage one that runs.
     Manage(Box<Manage>),
     /// To look at what one left, or at the host.
@@ -88,11 +89,17 @@ impl Cli {
         };
         let file = serve.config.or_else(|| environment("RINGCASK_CONFIG").map(PathBuf::from));
         let file = match file {
-            Some(path) => Layer::from_file(&path)?,
-            None => Layer::default(),
+            Some(path) => Some((Layer::from_file(&path)?, path)),
+            None => None,
         };
-        let settings = serve.layer.or(Layer::from_environment(environment)?).or(file).settle()?;
-        Ok(Order::Serve(Box::new(settings)))
+        let (line, variables) = (serve.layer, Layer::from_environment(&environment)?);
+        let of_file = file.as_ref().map(|(layer, _)| layer.clone()).unwrap_or_default();
+        let settings = line.clone().or(variables.clone()).or(of_file).settle()?;
+        let file = file.as_ref().map(|(layer, path)| (path.as_path(), layer));
+        let sources = Sources { line: &line, environment: &variables, file };
+        let is_set = |name: &str| environment(name).is_some_and(|value| !value.is_empty());
+        let origins = sources.explain(&settings, is_set);
+        Ok(Order::Serve(Box::new(settings), origins))
     }
 }
 
@@ -109,7 +116,7 @@ mod tests {
 
     fn settings(cli: Cli, environment: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
         match cli.order(environment)? {
-            Order::Serve(settings) => Ok(*settings),
+            Order::Serve(settings, _) => Ok(*settings),
             other => panic!("{other:?} starts no node"),
         }
     }

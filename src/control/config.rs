@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Command, ValueEnum};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::audit::{AccessLog, AuditWebhook};
 use super::bytes_size::BytesSize;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub tls_self_signed: bool,
     /// Where the admin API listens; `None`: nowhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Whether it serves TLS there.
+    pub admin_tls: bool,
     /// The master key's file, if it is not one in a data directory.
     pub master_key_file: Option<PathBuf>,
     /// Core threads.
@@ -98,8 +100,17 @@ impl<'de> Deserialize<'de> for AdminListen {
     }
 }
 
+impl Serialize for AdminListen {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(address) => to.collect_str(&address),
+            None => to.serialize_str("off"),
+        }
+    }
+}
+
 /// [`crate::s3::NewBuckets`] as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum NewBucketsName {
     Aws,
@@ -107,7 +118,7 @@ enum NewBucketsName {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// A line a person reads.
@@ -118,7 +129,7 @@ pub enum LogFormat {
 }
 
 /// What one source says; `None` leaves the word to the next.
-#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Layer {
     /// Directory to store in, one for each drive; may be repeated [env: RINGCASK_DATA, ':' between several]
@@ -154,10 +165,15 @@ pub struct Layer {
     #[arg(long, value_name = "ADDR:PORT")]
     listen_http: Option<SocketAddr>,
 
-    /// Address and port of the admin API, which speaks no TLS; 'off' for none [env: RINGCASK_ADMIN_LISTEN]
+    /// Address and port of the admin API; 'off' for none [env: RINGCASK_ADMIN_LISTEN]
     /// [default: 127.0.0.1:9001]
     #[arg(long, value_name = "ADDR:PORT")]
     admin_listen: Option<AdminListen>,
+
+    /// Serve TLS on --admin-listen, too, with the certificates of --listen [env: RINGCASK_ADMIN_TLS]
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    admin_tls: Option<bool>,
 
     /// File with the master key, base64 of 32 bytes, which seals the secrets on the drives; or set
     /// RINGCASK_MASTER_KEY to the key itself [env: RINGCASK_MASTER_KEY_FILE]
@@ -251,6 +267,7 @@ pub struct Layer {
 
     /// Notification targets: only the file can declare them.
     #[arg(skip)]
+    #[serde(skip_serializing)]
     webhook: Option<Vec<Webhook>>,
 }
 
@@ -304,6 +321,7 @@ impl Layer {
             tls_self_signed: self.tls_self_signed.or(weaker.tls_self_signed),
             listen_http: self.listen_http.or(weaker.listen_http),
             admin_listen: self.admin_listen.or(weaker.admin_listen),
+            admin_tls: self.admin_tls.or(weaker.admin_tls),
             master_key_file: self.master_key_file.or(weaker.master_key_file),
             cores: self.cores.or(weaker.cores),
             domain: self.domain.or(weaker.domain),
@@ -416,6 +434,9 @@ impl Layer {
                 return Err("--listen-http: without --tls-certificate, --listen serves plain HTTP; give one of the two"
                     .into());
             }
+            (true, false) if self.admin_tls == Some(true) => {
+                return Err("--admin-tls: give a certificate with --tls-certificate".into());
+            }
             (false, true) => return Err("--tls-self-signed and --tls-certificate are given; give one".into()),
             _ => {}
         }
@@ -426,6 +447,7 @@ impl Layer {
                 Some(AdminListen(address)) => address,
                 None => Some(SocketAddr::from(([127, 0, 0, 1], 9001))),
             },
+            admin_tls: self.admin_tls.unwrap_or(false),
             listen_http: self.listen_http,
             tls_certificates,
             tls_keys,
@@ -509,7 +531,7 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
         "cores" | "drain-seconds" | "lifecycle-day-seconds" | "access-log-files" | "slow-request-ms" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer)
         }
-        "accept-damage" | "tls-self-signed" => {
+        "accept-damage" | "admin-tls" | "tls-self-signed" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Boolean)
         }
         _ => toml::Value::String(text.trim().to_owned()),
@@ -518,14 +540,8 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
 
 fn unknown_key(key: &str) -> String {
     let known: Vec<String> = Layer::keys().chain([WEBHOOK.to_owned()]).collect();
-    let similarity = |name: &str| strsim::jaro_winkler(&key.to_lowercase().replace('_', "-"), name);
-    let nearest = known
-        .iter()
-        .map(|name| (similarity(name), name))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(similarity, _)| *similarity > 0.7);
-    match nearest {
-        Some((_, name)) => format!("unknown key '{key}'; did you mean '{name}'?"),
+    match super::origin::nearest(&key.to_lowercase().replace('_', "-"), &known) {
+        Some(name) => format!("unknown key '{key}'; did you mean '{name}'?"),
         None => format!("unknown key '{key}'; known are {}", known.join(", ")),
     }
 }
@@ -593,7 +609,7 @@ mod tests {
                     log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10\n\
                     scrub-bytes-per-second = '1MiB'\naccept-damage = true\n\
                     tls-certificate = ['/c', '/d']\ntls-key = '/k'\ntls-self-signed = false\n\
-                    listen-http = '0.0.0.0:81'\n\
+                    listen-http = '0.0.0.0:81'\nadmin-tls = true\n\
                     access-log = '/log'\naccess-log-size = '1MiB'\naccess-log-files = 3\n\
                     audit-webhook = 'http://h/x'\naudit-webhook-token-file = '/token'\nslow-request-ms = 500";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
@@ -609,7 +625,7 @@ mod tests {
         assert_eq!((settings.scrub_bytes_per_second, settings.accept_damage), (1 << 20, true));
         assert_eq!(settings.tls_certificates, [PathBuf::from("/c"), PathBuf::from("/d")]);
         assert_eq!((settings.tls_keys, settings.tls_self_signed), (vec![PathBuf::from("/k")], false));
-        assert_eq!(settings.listen_http.unwrap().port(), 81);
+        assert_eq!((settings.listen_http.unwrap().port(), settings.admin_tls), (81, true));
         let access_log = AccessLog { path: "/log".into(), bytes_max: Some(1 << 20), files_max: 3 };
         assert_eq!(
             (settings.access_log, settings.slow_request),
@@ -630,6 +646,7 @@ mod tests {
             ("RINGCASK_TLS_SELF_SIGNED", "false"),
             ("RINGCASK_LISTEN_HTTP", "0.0.0.0:82"),
             ("RINGCASK_ADMIN_LISTEN", "127.0.0.1:81"),
+            ("RINGCASK_ADMIN_TLS", "true"),
             ("RINGCASK_MASTER_KEY_FILE", "/k"),
             ("RINGCASK_CORES", "2"),
             ("RINGCASK_DOMAIN", "a.example, b.example"),
@@ -709,6 +726,7 @@ mod tests {
             "log-level = 'ringcask=loud'",
             "lifecycle-day-seconds = 0",
             "tls-key = '/k'",
+            "admin-tls = true",
             "listen-http = '127.0.0.1:81'",
             "tls-certificate = '/c'\ntls-self-signed = true",
             "lifecycle-day-seconds = 86401",

@@ -17,9 +17,11 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::drain::{Drain, Refusing};
 use crate::auth;
 use crate::base::limits::HEALTH_DAMAGES_SHOWN_MAX;
 use crate::engine::{CoreHealth, Damage, Engine, FailedPart};
@@ -51,6 +53,7 @@ pub enum Audience {
 enum State {
     Serving,
     ReadOnly,
+    Draining,
     Stopping,
     Unresponsive,
 }
@@ -60,6 +63,7 @@ impl State {
         match self {
             Self::Serving => "serving",
             Self::ReadOnly => "read-only",
+            Self::Draining => "draining",
             Self::Stopping => "stopping",
             Self::Unresponsive => "unresponsive",
         }
@@ -98,6 +102,7 @@ impl Probe {
 pub struct Health<H: Host> {
     engine: Engine<H>,
     directories: Vec<PathBuf>,
+    drain: Arc<Drain>,
     is_ending: Box<dyn Fn() -> bool>,
 }
 
@@ -106,21 +111,29 @@ impl<H: Host> Health<H> {
     pub fn new(
         engine: Engine<H>,
         directories: Vec<PathBuf>,
+        drain: Arc<Drain>,
         is_ending: impl Fn() -> bool + 'static,
     ) -> Rc<Self> {
-        Rc::new(Self { engine, directories, is_ending: Box::new(is_ending) })
+        Rc::new(Self { engine, directories, drain, is_ending: Box::new(is_ending) })
+    }
+
+    pub fn drain(&self) -> &Arc<Drain> {
+        &self.drain
     }
 
     /// The answer to a probe.
     pub fn answer(&self, probe: Probe, head: &Head) -> Response {
         let failing = self.failing_cores();
-        let state = match (self.is_ending(), failing.is_empty()) {
-            (true, _) => State::Stopping,
-            (_, false) => State::ReadOnly,
-            (_, true) => State::Serving,
+        let refusing = self.drain.refusing();
+        let state = match (self.is_ending(), refusing, failing.is_empty()) {
+            (true, ..) => State::Stopping,
+            (_, Refusing::Changes | Refusing::Everything, _) => State::Draining,
+            (.., false) => State::ReadOnly,
+            (.., true) => State::Serving,
         };
         let status = match (probe, state) {
             (Probe::Live, _) | (Probe::Read, State::Serving | State::ReadOnly) => 200,
+            (Probe::Read, State::Draining) if refusing == Refusing::Changes => 200,
             // Without its only node the store serves nobody: MinIO's answer to "may it go".
             (Probe::Ready { is_maintenance: true }, State::Serving) => 412,
             (Probe::Ready { .. }, State::Serving) => 200,
@@ -156,11 +169,21 @@ impl<H: Host> Health<H> {
         let cores = self.engine.health().await;
         let states: Vec<State> = cores.iter().map(|core| self.state(core.as_ref())).collect();
         let worst = [State::Stopping, State::Unresponsive, State::ReadOnly];
-        let state = worst.into_iter().find(|state| states.contains(state)).unwrap_or(State::Serving);
+        let refusing = self.drain.refusing();
+        let state = match worst.into_iter().find(|state| states.contains(state)) {
+            Some(State::Stopping) => State::Stopping,
+            _ if refusing != Refusing::Nothing => State::Draining,
+            worst => worst.unwrap_or(State::Serving),
+        };
         let shown = cores.iter().zip(&states).enumerate();
         let shown: Vec<Value> =
             shown.map(|(core, (health, state))| self.show(core, health, *state, audience)).collect();
-        let report = json!({ "status": state.name(), "version": env!("CARGO_PKG_VERSION"), "cores": shown });
+        let report = json!({
+            "status": state.name(),
+            "refusing": refusing.name(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "cores": shown,
+        });
         (state == State::Serving, report)
     }
 

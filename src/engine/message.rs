@@ -89,6 +89,7 @@ pub(super) enum Request {
     Usage {
         bucket: BucketId,
     },
+    UsageOfAll,
     UploadCreate {
         bucket: BucketId,
         key: Vec<u8>,
@@ -211,6 +212,8 @@ pub(super) enum Request {
         core: usize,
         bytes: u64,
     },
+    /// Write a checkpoint now.
+    Checkpoint,
     /// How the core is.
     Health,
     /// Bytes of live records that the index knows in a log segment.

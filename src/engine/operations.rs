@@ -73,11 +73,19 @@ impl<H: Host> Engine<H> {
         let mut total = Usage::default();
         for answer in self.ask_all(|| Request::Usage { bucket }).await {
             match answer? {
-                Answer::Usage(usage) => {
-                    total.objects += usage.objects;
-                    total.versions += usage.versions;
-                    total.bytes += usage.bytes;
-                }
+                Answer::Usage(usage) => total = total.plus(usage),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(total)
+    }
+
+    /// What all buckets hold together.
+    pub async fn usage_of_all(&self) -> Result<Usage, EngineError> {
+        let mut total = Usage::default();
+        for answer in self.ask_all(|| Request::UsageOfAll).await {
+            match answer? {
+                Answer::Usage(usage) => total = total.plus(usage),
                 other => return Err(unexpected(&other)),
             }
         }

@@ -52,8 +52,14 @@ impl<H: Host> Engine<H> {
                     index.buckets.get(&bucket).map_or(EMPTY_VERSIONS, |shard| shard.list_versions(&query));
                 Ok(Answer::VersionPage(page))
             }
+            Request::Checkpoint => Box::pin(self.checkpoint_now()).await.map(|()| Answer::Done),
             Request::Health => Ok(Answer::Health(Box::new(self.own_health()))),
             Request::Usage { bucket } => Ok(Answer::Usage(self.inner.index.borrow().usage(bucket))),
+            Request::UsageOfAll => {
+                let index = self.inner.index.borrow();
+                let all = index.buckets.values().map(|bucket| bucket.usage());
+                Ok(Answer::Usage(all.fold(Usage::default(), Usage::plus)))
+            }
             Request::UploadCreate { bucket, key, headers } => {
                 self.serve_upload_create(bucket, key, headers).await
             }

@@ -51,6 +51,15 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            objects: self.objects + other.objects,
+            versions: self.versions + other.versions,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
     /// Whether there is neither an object nor a version nor a delete marker.
     pub fn is_empty(&self) -> bool {
         self.objects == 0 && self.versions == 0

@@ -20,10 +20,12 @@ use crate::base::instruments::Durations;
 use crate::base::limits::{ADMIN_CONNECTIONS_MAX, EVENTS_SETTLE_MS_MAX};
 use crate::base::local::{Receiver, Semaphore, Signal, oneshot};
 use crate::control::Settings;
+use crate::control::about::About;
 use crate::control::admin::AdminService;
 use crate::control::audit::CoreAudit;
 use crate::control::credentials::Credentials;
 use crate::control::delivery::{Mailbox, Webhooks};
+use crate::control::drain::Drain;
 use crate::control::health::Health;
 use crate::control::identities::LiveIdentities;
 use crate::control::logging::Log;
@@ -65,6 +67,8 @@ pub struct CoreStart {
     /// What connections of `listener` begin with; `None`: nothing, they are plain.
     pub tls: Option<Arc<Tls>>,
     pub loads: Arc<Loads>,
+    pub drain: Arc<Drain>,
+    pub about: Arc<About>,
     pub life: Arc<Life>,
 }
 
@@ -138,6 +142,7 @@ struct Core {
     /// Raised when the delivery of events can go on.
     delivery_work: Signal,
     admin: Rc<AdminService<RingHost>>,
+    is_admin_tls: bool,
     /// Places for connections of the admin API.
     admin_places: Semaphore,
     /// Places for connections that are told that there are too many.
@@ -215,7 +220,7 @@ impl Core {
     /// Joins the layers on this core and begins to answer the others.
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
         let CoreStart { core, settings, credentials, master_key, webhooks, .. } = start;
-        let CoreStart { descriptors, shared, ports, loads, life, tls, log, audit, .. } = start;
+        let CoreStart { descriptors, shared, ports, loads, drain, about, life, tls, log, audit, .. } = start;
         let exchange = Exchange::new(ports, Answer::stopping);
         let options = engine::Options {
             cache_bytes: settings.cache_bytes,
@@ -244,7 +249,8 @@ impl Core {
         let identities = LiveIdentities::new(engine.clone(), operator, master_key.clone());
         let health = {
             let life = life.clone();
-            Health::new(engine.clone(), settings.data.clone(), move || life.reached(Phase::Draining))
+            let is_ending = move || life.reached(Phase::Draining);
+            Health::new(engine.clone(), settings.data.clone(), drain.clone(), is_ending)
         };
         let admin =
             AdminService::new(engine.clone(), identities.clone(), settings.region.clone(), health.clone());
@@ -259,7 +265,7 @@ impl Core {
             .with_courier(courier.clone())
             .with_journal(journal.clone());
         let domains = settings.domains.clone();
-        let service = Rc::new(Counted { service, health, domains, loads: loads.clone(), core });
+        let service = Rc::new(Counted { service, health, domains, loads: loads.clone(), drain, core });
         let connections = Connections::sharing(net::Limits::default(), host.pool().clone())
             .paced(Rc::new(Pace::new(host.clone())));
         let counts = Rc::new(Counts {
@@ -275,7 +281,7 @@ impl Core {
             audit,
             log: log.clone(),
         });
-        let metrics = Metrics::new(engine.clone(), Box::new(counts.clone()));
+        let metrics = Metrics::new(engine.clone(), Box::new(counts.clone()), tls.clone());
         let this = Rc::new(Self {
             core,
             service,
@@ -284,7 +290,8 @@ impl Core {
             mailbox,
             delivery_work: Signal::default(),
             identities,
-            admin: Rc::new(admin.with_metrics(metrics).with_log(log).with_journal(journal)),
+            admin: Rc::new(admin.with_metrics(metrics).with_log(log).with_journal(journal).with_about(about)),
+            is_admin_tls: settings.admin_tls,
             admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
             connections,
             refusal_places: Semaphore::new(descriptors.refusals),
@@ -398,9 +405,10 @@ impl Core {
             let core = self.clone();
             self.host.spawn(async move {
                 let (service, connections) = (core.admin.clone(), core.connections.clone());
+                let tls = core.tls.as_ref().filter(|_| core.is_admin_tls).map(|tls| tls.config());
                 match core.admin_places.try_acquire(1) {
-                    Some(_place) => net::serve_connection(stream, peer, None, service, connections).await,
-                    None => net::refuse_connection(stream, peer, None, service, connections).await,
+                    Some(_place) => net::serve_connection(stream, peer, tls, service, connections).await,
+                    None => net::refuse_connection(stream, peer, tls, service, connections).await,
                 }
             });
         })

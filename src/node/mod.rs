@@ -24,10 +24,13 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::base::limits::NEW_DIRECTORY_BYTES_FREE_MIN;
+use crate::control::about::About;
 use crate::control::audit::AuditLog;
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::delivery::Webhooks;
+use crate::control::drain::Drain;
 use crate::control::logging::Log;
+use crate::control::origin::Setting;
 use crate::control::tls::Tls;
 use crate::control::{Settings, cli, config, credentials, logging, master_key};
 use crate::engine::{self, SUPERBLOCK_NAMES};
@@ -42,22 +45,32 @@ use self::placement::Loads;
 /// Exit status after a panic, as Rust's own of a main thread that panicked.
 const PANIC_STATUS: i32 = 101;
 
-/// Runs a node until a signal ends it. `environment` looks a variable up.
+/// Runs a node until a signal ends it. `origins` says where each setting came from, `environment` looks a variable
+/// up.
 ///
 /// The process should end when this returns: cores may still have operations in flight.
 ///
 /// # Errors
 ///
 /// One sentence for the person at the prompt: why the node did not start, or had to stop.
-pub fn run(settings: Settings, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+pub fn run(
+    settings: Settings,
+    origins: Vec<Setting>,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<(), String> {
     let log = logging::start(&settings).map_err(|error| format!("cannot start the log: {error}"))?;
-    let result = serve(settings, environment, &log);
+    let result = serve(settings, origins, environment, &log);
     log.flush();
     result
 }
 
 /// Runs a node whose log is open.
-fn serve(settings: Settings, environment: impl Fn(&str) -> Option<String>, log: &Log) -> Result<(), String> {
+fn serve(
+    settings: Settings,
+    origins: Vec<Setting>,
+    environment: impl Fn(&str) -> Option<String>,
+    log: &Log,
+) -> Result<(), String> {
     let events = Events::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let directories = data_directory::open_all(&settings.data, &SUPERBLOCK_NAMES, bytes_free_min(&settings))?;
     let listener = listener::bind(settings.listen, "--listen")?;
@@ -72,7 +85,7 @@ fn serve(settings: Settings, environment: impl Fn(&str) -> Option<String>, log: 
         let bound = listener.as_ref().map(address).transpose()?;
         Ok::<_, String>(bound.map(|bound| listener::endpoint(bound, is_tls)))
     };
-    let admin_endpoint = endpoint_of(&admin, false)?;
+    let admin_endpoint = endpoint_of(&admin, settings.admin_tls)?;
     let plain_endpoint = endpoint_of(&plain, false)?;
     let endpoint = listener::endpoint(bound, tls.is_some());
     let descriptors = Descriptors::obtain(settings.cores)?;
@@ -108,6 +121,14 @@ fn serve(settings: Settings, environment: impl Fn(&str) -> Option<String>, log: 
     let ports = mesh::ports(cores);
     let life = Life::new(ports[0].bells());
     let loads = Loads::new(cores, descriptors.connections);
+    let drain = Drain::new(cores);
+    let listeners = [
+        Some(("S3", endpoint.clone())),
+        plain_endpoint.clone().map(|endpoint| ("S3 without TLS", endpoint)),
+        admin_endpoint.clone().map(|endpoint| ("administration", endpoint)),
+    ];
+    let listeners = listeners.into_iter().flatten().collect();
+    let about = Arc::new(About { settings: origins, listeners, tls: tls.clone() });
     for (core, ports) in ports.into_iter().enumerate() {
         let failed = |error: std::io::Error| format!("cannot start core {core}: {error}");
         let start = CoreStart {
@@ -129,6 +150,8 @@ fn serve(settings: Settings, environment: impl Fn(&str) -> Option<String>, log: 
             plain: plain.as_ref().map(TcpListener::try_clone).transpose().map_err(failed)?,
             tls: tls.clone(),
             loads: loads.clone(),
+            drain: drain.clone(),
+            about: about.clone(),
             life: life.clone(),
         };
         let thread = thread::Builder::new().name(format!("core-{core}"));

@@ -1,4 +1,5 @@
-//! What stands between a connection and the protocol: requests are counted, and probes answered.
+//! What stands between a connection and the protocol: requests are counted, probes answered, and nothing else
+//! taken while the node is drained.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,10 +7,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::placement::{Loads, Request};
+use crate::control::drain::{Drain, UnderWay};
 use crate::control::health::{Health, Probe};
 use crate::http::{Head, Response, ResponseBody, Source, SourceError};
 use crate::io::{Chunk, Host, TimestampMs};
 use crate::net::{Body, Peer, Refusal, Service};
+use crate::s3::S3Service;
 
 /// Counts requests until the last byte of the answer was produced, so that connections are placed by them.
 pub struct Counted<S, H: Host> {
@@ -18,19 +21,24 @@ pub struct Counted<S, H: Host> {
     /// Those under which buckets are host names: such requests are no probes.
     pub domains: Vec<String>,
     pub loads: Arc<Loads>,
+    pub drain: Arc<Drain>,
     pub core: usize,
 }
 
-impl<S: Service, H: Host> Service for Counted<S, H> {
+impl<H: Host> Service for Counted<S3Service<H>, H> {
     async fn call(&self, head: Head, body: &mut Body, peer: Peer) -> Response {
         if let Some(probe) = Probe::of_s3(&head, &self.domains) {
             return self.health.answer(probe, &head);
         }
+        let Some(under_way) = self.drain.admit(self.core, &head.method) else {
+            return self.service.turn_away(&head, peer);
+        };
         let request = self.loads.request(self.core);
         let mut response = self.service.call(head, body, peer).await;
         response.body = match response.body {
             ResponseBody::Stream { bytes, source } => {
-                ResponseBody::Stream { bytes, source: Box::new(CountedSource { source, _request: request }) }
+                let source = CountedSource { source, _request: request, _under_way: under_way };
+                ResponseBody::Stream { bytes, source: Box::new(source) }
             }
             whole => whole,
         };
@@ -49,6 +57,7 @@ impl<S: Service, H: Host> Service for Counted<S, H> {
 struct CountedSource {
     source: Box<dyn Source>,
     _request: Request,
+    _under_way: UnderWay,
 }
 
 impl Source for CountedSource {

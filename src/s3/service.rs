@@ -502,6 +502,35 @@ async fn polled_within<F: Future>(stages: Option<Rc<Stages>>, mut future: Pin<&m
     .await
 }
 
+impl<H: Host> S3Service<H> {
+    /// Words the answer to a request that is not taken at the moment, whatever it asks. The connection is to close
+    /// after it.
+    pub fn turn_away(&self, head: &Head, peer: Peer) -> Response {
+        let error = S3Error::new(Code::ServiceUnavailable)
+            .with_message("The node takes no requests like this one at the moment. Please try again.")
+            .with_header("Retry-After", "1");
+        let mut response = self.answer_unread(&error, head, peer);
+        response.close = true;
+        if head.method == "HEAD" {
+            response.body = ResponseBody::Empty;
+        }
+        response
+    }
+
+    /// The answer to what was never looked at as a request.
+    fn answer_unread(&self, error: &S3Error, head: &Head, peer: Peer) -> Response {
+        self.meters.error(error.code);
+        let request_id = self.request_id();
+        let mut response = error.response("", &request_id, &self.host_id);
+        response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
+        if let Some(journal) = &self.journal {
+            let begun = journal.begin(self.engine.host(), (Api::S3, &request_id), head, peer, Duration::ZERO);
+            begun.answered(Kind::Unknown.name(), Some(error.code.name()), &mut response);
+        }
+        response
+    }
+}
+
 impl<H: Host> Service for S3Service<H> {
     async fn call(&self, head: Head, body: &mut Body, peer: Peer) -> Response {
         self.respond(head, body, peer).await
@@ -516,16 +545,7 @@ impl<H: Host> Service for S3Service<H> {
             Refusal::TimedOut => Code::RequestTimeout.into(),
             Refusal::TooManyConnections => Code::SlowDown.into(),
         };
-        self.meters.error(error.code);
-        let request_id = self.request_id();
-        let mut response = error.response("", &request_id, &self.host_id);
-        response.header("x-amz-request-id", &request_id).header("x-amz-id-2", &self.host_id);
-        if let Some(journal) = &self.journal {
-            let (host, head) = (self.engine.host(), Head::default());
-            let begun = journal.begin(host, (Api::S3, &request_id), &head, peer, Duration::ZERO);
-            begun.answered(Kind::Unknown.name(), Some(error.code.name()), &mut response);
-        }
-        response
+        self.answer_unread(&error, &Head::default(), peer)
     }
 
     fn now(&self) -> TimestampMs {

@@ -56,7 +56,7 @@ fn the_admin_listener_tells_how_each_core_is() {
         assert!(core["bytesFree"].as_u64() <= core["bytesTotal"].as_u64());
     }
     let shown = manage(&node, &["status"]);
-    assert_eq!(shown.lines().filter(|line| line.contains("serving")).count(), 4, "{shown}");
+    assert_eq!(shown.lines().filter(|line| line.contains("serving")).count(), 6, "{shown}");
     assert_eq!(manage_json(&node, &["status"])["status"], "serving");
     // Everything else there still wants a signature, and the S3 listener does not know the path.
     ask(node.admin(), "GET", "/admin/v1/health").expect(403);

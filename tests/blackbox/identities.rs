@@ -13,7 +13,7 @@ const POLICY: &str = r#"{"Version":"2012-10-17",
  "Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
 
 /// A command for the node's administration on somebody's behalf, with nothing of this process's environment.
-fn command(node: &Node, who: &Credentials, arguments: &[&str]) -> Command {
+pub fn command(node: &Node, who: &Credentials, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -53,7 +53,7 @@ pub fn manage_json(node: &Node, arguments: &[&str]) -> Value {
 
 /// The one line in which a command is refused.
 #[track_caller]
-fn refusal(output: &Output) -> String {
+pub fn refusal(output: &Output) -> String {
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert_eq!(errors.lines().count(), 1, "{errors}");
@@ -61,7 +61,7 @@ fn refusal(output: &Output) -> String {
 }
 
 #[track_caller]
-fn refused(node: &Node, who: &Credentials, arguments: &[&str]) -> String {
+pub fn refused(node: &Node, who: &Credentials, arguments: &[&str]) -> String {
     refusal(&command(node, who, arguments).output().unwrap())
 }
 
@@ -337,7 +337,7 @@ fn commands_say_what_is_wrong_in_one_line() {
     let elsewhere = format!("http://{}", node.address());
     let error = refused(&node, node.credentials(), &["whoami", "--admin", &elsewhere]);
     assert!(error.contains("is it an admin API?"), "{error}");
-    let error = refused(&node, node.credentials(), &["whoami", "--admin", "https://h"]);
+    let error = refused(&node, node.credentials(), &["whoami", "--admin", "ftp://h"]);
     assert!(error.contains("--admin"), "{error}");
     let error = refused(&node, node.credentials(), &["policy", "put", "p", "/does/not/exist"]);
     assert!(error.contains("/does/not/exist"), "{error}");

@@ -17,6 +17,7 @@ mod tools;
 mod volume;
 
 mod access;
+mod administration;
 mod attacks;
 mod conditions;
 mod connections;

@@ -96,6 +96,12 @@ impl Node {
         for drive in 0..self.drives() {
             command.arg("--data").arg(self.data(drive));
         }
+        for (name, _) in std::env::vars_os() {
+            // Those of the tests would be refused as settings that are none.
+            if name.to_string_lossy().starts_with("RINGCASK_") {
+                command.env_remove(name);
+            }
+        }
         command
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .args(["--cores", &self.options.cores.to_string()])
@@ -281,8 +287,8 @@ impl Node {
         std::thread::spawn(move || {
             let (mut admin, mut plain) = (String::new(), String::new());
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(address) = line.trim().strip_prefix("administration on http://") {
-                    admin = address.to_owned();
+                if let Some(address) = line.trim().strip_prefix("administration on ") {
+                    admin = address.split("://").nth(1).unwrap_or_default().to_owned();
                 }
                 if let Some(address) = line.trim().strip_prefix("without TLS on http://") {
                     plain = address.to_owned();

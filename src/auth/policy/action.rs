@@ -152,8 +152,10 @@ const ACTIONS: &[(Scope, &[&str])] = &[
             "ringcask:DeleteUser",
             "ringcask:DetachGroupPolicy",
             "ringcask:DetachUserPolicy",
+            "ringcask:Drain",
             "ringcask:GetAccount",
             "ringcask:GetBucketQuota",
+            "ringcask:GetConfiguration",
             "ringcask:GetGroup",
             "ringcask:GetHealth",
             "ringcask:GetKmsKey",
@@ -172,6 +174,7 @@ const ACTIONS: &[(Scope, &[&str])] = &[
             "ringcask:UpdateAccessKey",
             "ringcask:UpdateKmsKey",
             "ringcask:UpdateLogLevel",
+            "ringcask:WriteCheckpoint",
         ],
     ),
 ];

@@ -8,13 +8,16 @@
 //!
 //! | path under `/admin/v1/` | methods |
 //! |---|---|
-//! | `whoami`, `health` | GET |
+//! | `whoami`, `health`, `status`, `config` | GET |
 //! | `accounts`, `accounts/<id or name>` | GET, POST, DELETE |
 //! | `users`, `users/<name>`, `users/<name>/policies/<policy>` | GET, POST, PUT, DELETE |
 //! | `groups`, `groups/<name>`, `groups/<name>/policies/<policy>`, `groups/<name>/members/<user>` | the same |
 //! | `policies`, `policies/<name>` | GET, PUT, DELETE |
 //! | `keys`, `keys/<id>`, `keys/<id>/rotate` | GET, POST, PUT, DELETE |
 //! | `buckets`, `buckets/<name>`, `buckets/<name>/quota` | GET, PUT, DELETE |
+//! | `drain` | GET, PUT, DELETE |
+//! | `checkpoint` | GET, POST |
+//! | `progress` | GET |
 //! | `kms/keys`, `kms/keys/<name>`, `kms/keys/<name>/rotate` | GET, POST |
 //! | `log-level` | GET, PUT |
 //!
@@ -22,15 +25,20 @@
 
 mod buckets;
 mod call;
+mod checkpoint;
+mod drain;
 mod error;
 mod kms;
 mod log_level;
+mod progress;
 mod routes;
+mod status;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -48,11 +56,14 @@ use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::journal::{Journal, Note};
 
+use super::about::About;
+use super::drain::Drain;
 use super::health::{Health, Probe, is_read};
 use super::identities::LiveIdentities;
 use super::logging::Log;
 use super::metrics::{self, Metrics};
 use call::Call;
+use checkpoint::Checkpoints;
 use error::AdminError;
 
 /// With what all paths begin that need a signature.
@@ -74,6 +85,10 @@ pub struct AdminService<H: Host> {
     metrics: Option<Rc<Metrics<H>>>,
     log: Option<Log>,
     journal: Option<Rc<Journal>>,
+    drain: Arc<Drain>,
+    checkpoints: Checkpoints,
+    about: Arc<About>,
+    started: TimestampMs,
     /// Changes are checked against what is there: so one waits for the other.
     turn: Semaphore,
 }
@@ -85,10 +100,22 @@ impl<H: Host> AdminService<H> {
         region: String,
         health: Rc<Health<H>>,
     ) -> Self {
-        let signing_keys = SigningKeys::new();
-        let turn = Semaphore::new(1);
-        let (metrics, log, journal) = (None, None, None);
-        Self { engine, identities, region, signing_keys, health, metrics, log, journal, turn }
+        let (drain, started) = (health.drain().clone(), engine.host().now());
+        Self {
+            engine,
+            identities,
+            region,
+            signing_keys: SigningKeys::new(),
+            health,
+            metrics: None,
+            log: None,
+            journal: None,
+            drain,
+            checkpoints: Checkpoints::default(),
+            about: Arc::default(),
+            started,
+            turn: Semaphore::new(1),
+        }
     }
 
     /// The same service with somebody who answers for the metrics.
@@ -106,6 +133,12 @@ impl<H: Host> AdminService<H> {
     /// The same service with a journal of its requests.
     pub fn with_journal(mut self, journal: Option<Rc<Journal>>) -> Self {
         self.journal = journal;
+        self
+    }
+
+    /// The same service with what there is to know of the node.
+    pub fn with_about(mut self, about: Arc<About>) -> Self {
+        self.about = about;
         self
     }
 

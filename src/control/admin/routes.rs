@@ -6,9 +6,13 @@ use serde_json::{Value, json};
 use super::AdminService;
 use super::buckets;
 use super::call::Call;
+use super::checkpoint;
+use super::drain;
 use super::error::AdminError;
 use super::kms;
 use super::log_level;
+use super::progress;
+use super::status;
 use super::view::{self, json_response};
 use crate::auth::directory::change::{Bearer, Change, KeyWish, Refusal, Write};
 use crate::auth::directory::{AccessKey, Holder};
@@ -81,6 +85,11 @@ pub async fn run<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer 
         (_, ["policies", ..]) => policies(service, call, &path[1..]).await,
         (_, ["keys", ..]) => keys(service, call, &path[1..]).await,
         (_, ["buckets", ..]) => buckets::run(service, call, &path[1..]).await,
+        ("GET", ["status"]) => status::status(service, call).await,
+        ("GET", ["config"]) => status::config(service, call),
+        (_, ["drain"]) => drain::run(service, call),
+        (_, ["checkpoint"]) => checkpoint::run(service, call),
+        ("GET", ["progress"]) => progress::run(service, call).await,
         (_, ["kms", "keys", ..]) => kms::keys(service, call, &path[2..]).await,
         _ => Err(AdminError::no_such_route()),
     }

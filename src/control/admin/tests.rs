@@ -13,6 +13,7 @@ use crate::auth::Keys;
 use crate::auth::directory::Operator;
 use crate::auth::sign::{Credentials, presign_v2, presign_v4, sign_v2, sign_v4};
 use crate::base::secret::Secret;
+use crate::control::drain::Drain;
 use crate::control::health::Health;
 use crate::control::identities::LiveIdentities;
 use crate::crypt::{Key, MasterKey};
@@ -95,7 +96,7 @@ impl Node {
         let identities = LiveIdentities::new(engine.clone(), operator(), master(1));
         identities.check().unwrap();
         simulation.block_on(async { identities.settle().await.unwrap() });
-        let health = Health::new(engine.clone(), vec!["/drive".into()], || false);
+        let health = Health::new(engine.clone(), vec!["/drive".into()], Drain::new(1), || false);
         let service = AdminService::new(engine.clone(), identities.clone(), ROOT.region.to_owned(), health);
         Self { simulation, identities, engine, service }
     }

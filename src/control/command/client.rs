@@ -1,14 +1,16 @@
 //! The client's side of the admin API: one signed request, one JSON answer.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::{Environment, Options, trust};
 use crate::auth::sign::{Credentials as Signer, sign_v4};
 use crate::base::limits::ADMIN_ANSWER_BYTES_MAX;
 use crate::control::admin::PATH;
-use crate::control::credentials::Credentials;
+use crate::control::credentials::{self, Credentials, Secret};
 use crate::http::Head;
 use crate::io::TimestampMs;
 
@@ -18,9 +20,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Where a node listens unless it was told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:9001";
 
+const HTTP: &str = "http://";
+const HTTPS: &str = "https://";
+
 /// A way to one node's admin API.
 pub struct Client {
     agent: ureq::Agent,
+    /// `http://` or `https://`.
+    scheme: &'static str,
     /// Host and port.
     authority: String,
     credentials: Credentials,
@@ -28,13 +35,29 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(
+    /// The way that options and environment name.
+    ///
+    /// # Errors
+    ///
+    /// One sentence for the person at the prompt.
+    pub fn of(options: &Options, environment: Environment<'_>) -> Result<Self, String> {
+        Self::new(
+            options.admin.clone().or_else(|| environment("RINGCASK_ADMIN")),
+            options.ca.clone().or_else(|| environment("RINGCASK_CA").map(PathBuf::from)).as_deref(),
+            credentials_of(options.data.as_deref(), environment)?,
+            ["AWS_REGION", "AWS_DEFAULT_REGION", "RINGCASK_REGION"].into_iter().find_map(environment),
+        )
+    }
+
+    fn new(
         url: Option<String>,
+        ca: Option<&Path>,
         credentials: Credentials,
         region: Option<String>,
     ) -> Result<Self, String> {
         let url = url.unwrap_or_else(|| DEFAULT_URL.to_owned());
-        let authority = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        let scheme = if url.starts_with(HTTPS) { HTTPS } else { HTTP };
+        let authority = url.strip_prefix(scheme).map(|rest| rest.trim_end_matches('/'));
         let is_authority =
             |text: &&str| !text.is_empty() && !text.contains(['/', '?', '#', '@']) && text.is_ascii();
         let authority = authority
@@ -46,10 +69,13 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
-            .timeout_global(Some(PATIENCE))
-            .build();
+            .timeout_global(Some(PATIENCE));
+        let config = match scheme {
+            HTTPS => config.tls_config(trust::of(ca)?).build(),
+            _ => config.build(),
+        };
         let region = region.unwrap_or_else(|| "us-east-1".to_owned());
-        Ok(Self { agent: config.into(), authority, credentials, region })
+        Ok(Self { agent: config.into(), scheme, authority, credentials, region })
     }
 
     /// Sends a request; `path` is encoded. The answer is null where there is none.
@@ -80,12 +106,13 @@ impl Client {
         body: Option<&[u8]>,
         region: &str,
     ) -> Result<(u16, Value), String> {
-        let failed =
-            |error: ureq::Error| format!("cannot reach the admin API at http://{}: {error}", self.authority);
+        let failed = |error: ureq::Error| {
+            format!("cannot reach the admin API at {}{}: {error}", self.scheme, self.authority)
+        };
         let head = self.sign(method, path, body.unwrap_or_default(), region);
         let mut request = ureq::http::Request::builder()
             .method(method)
-            .uri(format!("http://{}{PATH}{path}", self.authority));
+            .uri(format!("{}{}{PATH}{path}", self.scheme, self.authority));
         for (name, value) in &head.headers {
             request = request.header(name, value.as_slice());
         }
@@ -131,4 +158,30 @@ fn now() -> TimestampMs {
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Credentials of the data directory that an option names, of the environment, or of the data directory that
+/// a node would use.
+fn credentials_of(data: Option<&Path>, environment: Environment<'_>) -> Result<Credentials, String> {
+    let pairs = [
+        (credentials::USER_VARIABLE, credentials::PASSWORD_VARIABLE),
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
+    ];
+    for (id, secret) in pairs.into_iter().filter(|_| data.is_none()) {
+        if let (Some(access_key_id), Some(secret)) = (environment(id), environment(secret)) {
+            return Ok(Credentials { access_key_id, secret_access_key: Secret::new(secret) });
+        }
+    }
+    let data = data.map(Path::to_owned).or_else(|| {
+        let first = environment("RINGCASK_DATA")?;
+        first.split(':').next().map(PathBuf::from)
+    });
+    let file = data.unwrap_or_else(|| PathBuf::from("./data")).join(credentials::FILE_NAME);
+    credentials::read(&file)?.ok_or_else(|| {
+        format!(
+            "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the data directory of a \
+             node on this machine with --data (there is no {})",
+            file.display()
+        )
+    })
 }

@@ -4,22 +4,27 @@
 
 mod check;
 mod client;
+mod config;
 mod describe;
 mod directories;
 mod doctor;
+mod drain;
 mod inspect;
+mod progress;
 mod quota;
 mod show;
 mod status;
 mod text;
+mod trust;
 
 use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::credentials::{self, Credentials, Secret};
+use super::credentials::Secret;
 use crate::base::limits::ADMIN_BODY_BYTES_MAX;
 use crate::http::percent::encode;
 use client::Client;
@@ -94,11 +99,22 @@ pub enum Manage {
     /// How much a bucket may hold; for the node's operator
     #[command(after_help = quota::EXAMPLES)]
     Quota(Area<quota::QuotaCommand>),
-    /// Shows how the node and each of its cores is; for the node's operator
+    /// Shows how the node, its drives and its cores are; for the node's operator
     Status(Options),
     /// Shows what the node logs, or changes it at once and until the next start; for the node's operator
     #[command(after_help = LOG_LEVEL_EXAMPLES)]
     LogLevel(LogLevel),
+    /// Shows every setting of the node, and where it came from; for the node's operator
+    Config(Options),
+    /// Shows how far scrub, cleaning of the log and checkpoints are; for the node's operator
+    Progress(progress::Progress),
+    /// Has the node refuse requests, and waits for those under way; for the node's operator
+    #[command(after_help = drain::EXAMPLES)]
+    Drain(drain::Drain),
+    /// Has the node take requests again; for the node's operator
+    Resume(Options),
+    /// Writes a checkpoint now, so that the next start reads little; for the node's operator
+    Checkpoint(drain::Checkpoint),
     /// Shows whose credentials are in use
     Whoami(Options),
 }
@@ -140,6 +156,10 @@ pub struct Options {
     /// Take the root credentials from this data directory [default: from the environment, else ./data]
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
+
+    /// File with the certificates to trust, for an https:// URL [env: RINGCASK_CA] [default: the system's]
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
 
     /// Show the answer as JSON
     #[arg(long, global = true)]
@@ -312,14 +332,18 @@ impl Request {
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Manage {
-    /// Carries the command out and returns what to print.
+    /// Carries the command out and prints what it answers.
     ///
     /// # Errors
     ///
     /// One sentence for the person at the prompt.
-    pub fn run(self, environment: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    pub fn run(self, environment: impl Fn(&str) -> Option<String>) -> Result<(), String> {
         let environment: Environment<'_> = &|name| environment(name).filter(|value| !value.is_empty());
         let (options, request) = match self {
+            Self::Progress(progress) => return progress.run(environment),
+            Self::Drain(drain) => return drain.run(environment),
+            Self::Resume(options) => return drain::resume(&options, environment),
+            Self::Checkpoint(checkpoint) => return checkpoint.run(environment),
             Self::Account(area) => (area.options, account(area.command)),
             Self::User(area) => (area.options, user(area.command)),
             Self::Group(area) => (area.options, group(area.command)),
@@ -328,31 +352,35 @@ impl Manage {
             Self::Kms(area) => (area.options, kms(area.command)),
             Self::Bucket(area) => (area.options, quota::bucket(&area.command)),
             Self::Quota(area) => (area.options, quota::quota(area.command)),
-            Self::Status(options) => (options, Request::new("GET", "health", status::show)),
             Self::LogLevel(LogLevel { options, level }) => (options, log_level(level)),
+            Self::Status(options) => (options, Request::new("GET", "status", status::show)),
+            Self::Config(options) => (options, Request::new("GET", "config", config::show)),
             Self::Whoami(options) => (options, Request::new("GET", "whoami", show::whoami)),
         };
-        let client = Client::new(
-            options.admin.or_else(|| environment("RINGCASK_ADMIN")),
-            credentials_of(options.data.as_deref(), environment)?,
-            ["AWS_REGION", "AWS_DEFAULT_REGION", "RINGCASK_REGION"].into_iter().find_map(environment),
-        )?;
+        let client = Client::of(&options, environment)?;
         let separator = if request.path.contains('?') { '&' } else { '?' };
         let path = match options.account {
             Some(account) => format!("{}{separator}account={}", request.path, encode(account.as_bytes())),
             None => request.path,
         };
         let answer = client.send(request.method, &path, request.body.as_deref())?;
-        Ok(match (options.json, answer.is_null()) {
+        let text = match (options.json, answer.is_null()) {
             (true, true) => String::new(),
             (true, false) => format!("{answer:#}\n"),
             (false, _) => (request.show)(&answer),
-        })
+        };
+        print(&text)
     }
 }
 
+/// Waits a while before the next question.
+fn pause(duration: Duration) {
+    #[expect(clippy::disallowed_methods, reason = "a command is outside of any simulation")]
+    std::thread::sleep(duration);
+}
+
 /// Prints what a command answers.
-pub fn print(text: &str) -> Result<(), String> {
+fn print(text: &str) -> Result<(), String> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Whoever reads has read enough.
@@ -537,30 +565,4 @@ fn read_document(file: &Path) -> Result<Vec<u8>, String> {
         file.take(most).read_to_end(&mut document).map_err(cannot)?;
     }
     Ok(document)
-}
-
-/// Credentials of the data directory that an option names, of the environment, or of the data directory that
-/// a node would use.
-fn credentials_of(data: Option<&Path>, environment: Environment<'_>) -> Result<Credentials, String> {
-    let pairs = [
-        (credentials::USER_VARIABLE, credentials::PASSWORD_VARIABLE),
-        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    ];
-    for (id, secret) in pairs.into_iter().filter(|_| data.is_none()) {
-        if let (Some(access_key_id), Some(secret)) = (environment(id), environment(secret)) {
-            return Ok(Credentials { access_key_id, secret_access_key: Secret::new(secret) });
-        }
-    }
-    let data = data.map(Path::to_owned).or_else(|| {
-        let first = environment("RINGCASK_DATA")?;
-        first.split(':').next().map(PathBuf::from)
-    });
-    let file = data.unwrap_or_else(|| PathBuf::from("./data")).join(credentials::FILE_NAME);
-    credentials::read(&file)?.ok_or_else(|| {
-        format!(
-            "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name the data directory of a \
-             node on this machine with --data (there is no {})",
-            file.display()
-        )
-    })
 }

@@ -41,6 +41,13 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// How far something is, as a share of one.
+pub fn bar(share: f64) -> String {
+    const WIDTH: usize = 24;
+    let full = (share.clamp(0.0, 1.0) * WIDTH as f64).round() as usize;
+    format!("[{}{}]", "#".repeat(full), "-".repeat(WIDTH - full))
+}
+
 /// Bytes of a key or a name as text: what a terminal would obey, and what is no UTF-8, is escaped.
 pub fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();

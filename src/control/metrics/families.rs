@@ -2,7 +2,6 @@
 //!
 //! Names follow Prometheus, "Metric and label naming": base units, `_total` on counters. Labels have bounded
 //! values: cores, drives, operations and error codes of fixed tables, and as many buckets as the limits say.
-//! The expiry of certificates has its row where somebody serves with one.
 
 use std::collections::BTreeMap;
 
@@ -52,6 +51,16 @@ pub const FAMILIES: &[Family] = &[
     gauge("ringcask_start_time_seconds", "When the node started, in seconds since 1970.", |report, out| {
         out.value(&[], report.started as f64 / 1e3);
     }),
+    gauge(
+        "ringcask_tls_certificate_expiry_timestamp_seconds",
+        "When a TLS certificate in use expires, in seconds since 1970.",
+        |report, out| {
+            for certificate in &report.certificates {
+                let name = certificate.names.first().map_or("", String::as_str);
+                out.value(&[("file", &certificate.file.display()), ("name", &name)], certificate.not_after);
+            }
+        },
+    ),
     gauge("ringcask_core_up", "Whether the core answered this scrape in time.", |report, out| {
         for (core, answer) in report.cores.iter().enumerate() {
             out.value(&[("core", &core)], u8::from(answer.is_some()));

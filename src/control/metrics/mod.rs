@@ -24,6 +24,7 @@ use crate::base::local::each_within;
 use crate::control::audit::AuditCounts;
 use crate::control::health::is_read;
 use crate::control::logging::LinesMissing;
+use crate::control::tls::{InUse, Tls};
 use crate::engine::{Bucket, BucketId, Engine, EngineCounts};
 use crate::http::{Head, Response, ResponseBody};
 use crate::io::{BufferUsage, Host, TimestampMs};
@@ -96,6 +97,7 @@ pub trait Cores {
 pub struct Metrics<H: Host> {
     engine: Engine<H>,
     cores: Box<dyn Cores>,
+    tls: Option<Arc<Tls>>,
     started: TimestampMs,
     /// What each core answered last.
     last: RefCell<Vec<Option<Rc<CoreCounts>>>>,
@@ -113,13 +115,16 @@ pub struct Report {
     pub buckets: Vec<Rc<Bucket>>,
     /// All buckets, shown or not.
     pub buckets_count: usize,
+    /// Those that new connections may get.
+    pub certificates: Vec<InUse>,
 }
 
 impl<H: Host> Metrics<H> {
-    pub fn new(engine: Engine<H>, cores: Box<dyn Cores>) -> Rc<Self> {
+    /// `tls`: what new connections begin with, if anything.
+    pub fn new(engine: Engine<H>, cores: Box<dyn Cores>, tls: Option<Arc<Tls>>) -> Rc<Self> {
         let started = engine.host().now();
         let last = RefCell::new(vec![None; engine.shared().cores]);
-        Rc::new(Self { engine, cores, started, last })
+        Rc::new(Self { engine, cores, tls, started, last })
     }
 
     /// The answer to a scrape.
@@ -147,6 +152,11 @@ impl<H: Host> Metrics<H> {
         text
     }
 
+    /// What each core has counted; `None` of those that do not answer in time.
+    pub async fn cores(&self) -> Vec<Option<Rc<CoreCounts>>> {
+        self.report().await.cores
+    }
+
     async fn report(&self) -> Report {
         let (buckets_count, buckets) = self.engine.buckets_first(METRICS_BUCKETS_MAX);
         let ids: Arc<[BucketId]> = buckets.iter().map(|bucket| bucket.id).collect();
@@ -161,7 +171,8 @@ impl<H: Host> Metrics<H> {
             }
         }
         let known = last.iter().cloned().collect::<Option<Vec<_>>>().unwrap_or_default();
-        Report { started: self.started, cores, known, buckets, buckets_count }
+        let certificates = self.tls.as_ref().map(|tls| tls.in_use()).unwrap_or_default();
+        Report { started: self.started, cores, known, buckets, buckets_count, certificates }
     }
 }
 

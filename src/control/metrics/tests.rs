@@ -143,7 +143,8 @@ fn buckets_beyond_the_limit_are_counted_and_holds_are_summed_over_cores() {
     };
     let cores: Vec<_> = (0..CORES).map(answer).collect();
     let known = cores.iter().flatten().cloned().collect();
-    let mut report = Report { started: 0, cores, known, buckets, buckets_count: 7 };
+    let certificates = Vec::new();
+    let mut report = Report { started: 0, cores, known, buckets, buckets_count: 7, certificates };
     let shown = |report: &Report, name: &str| {
         let family = FAMILIES.iter().find(|family| family.name == name).unwrap();
         let mut text = String::new();
@@ -166,7 +167,7 @@ fn a_silent_core_is_down_and_takes_nothing_from_the_sums() {
     let shared = simulation.block_on(prepare(&host, CORES, false)).unwrap();
     let engine = Engine::new(host, Rc::new(First), shared, Options::default());
     let silent = Rc::new(Cell::new(Some(1)));
-    let metrics = Metrics::new(engine.clone(), Box::new(Told { engine, silent: silent.clone() }));
+    let metrics = Metrics::new(engine.clone(), Box::new(Told { engine, silent: silent.clone() }), None);
     let scrape = || simulation.block_on(metrics.text());
     let missing = format!("ringcask_errors_total{{code=\"{}\"}}", Code::NoSuchKey.name());
 

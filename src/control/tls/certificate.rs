@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
 use zeroize::Zeroizing;
 
+use super::InUse;
 use super::validity::Validity;
 use crate::base::limits::{TLS_EXPIRY_WARNING_DAYS, TLS_FILE_BYTES_MAX};
 use crate::http::date;
@@ -98,6 +99,11 @@ impl Certificate {
         if days < TLS_EXPIRY_WARNING_DAYS {
             tracing::warn!("the certificate in {} expires in {days} days", self.path.display());
         }
+    }
+
+    /// What there is to tell of it.
+    pub(super) fn in_use(&self) -> InUse {
+        InUse { file: self.path.clone(), names: self.names.clone(), not_after: self.validity.not_after }
     }
 
     /// Whole days until it expires.

@@ -25,8 +25,19 @@ pub use self_signed::FILE_NAMES as SELF_SIGNED_FILE_NAMES;
 pub struct Tls {
     source: Source,
     current: RwLock<Arc<ServerConfig>>,
+    in_use: RwLock<Vec<InUse>>,
     /// What a person has to know of a certificate that the node made; empty if there is none.
     instructions: String,
+}
+
+/// A certificate that new connections may get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InUse {
+    pub file: PathBuf,
+    /// DNS names in lower case.
+    pub names: Vec<String>,
+    /// The end of its validity, in seconds since the epoch.
+    pub not_after: i64,
 }
 
 /// Where certificates come from.
@@ -57,12 +68,18 @@ impl Tls {
         };
         let current = RwLock::new(Arc::new(config(&loaded)?));
         loaded.iter().for_each(Certificate::describe);
-        Ok(Some(Arc::new(Self { source, current, instructions })))
+        let in_use = RwLock::new(loaded.iter().map(Certificate::in_use).collect());
+        Ok(Some(Arc::new(Self { source, current, in_use, instructions })))
     }
 
     /// What new connections begin with.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The certificates that new connections may get.
+    pub fn in_use(&self) -> Vec<InUse> {
+        self.in_use.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What a person has to know who tries the node out; may be empty.
@@ -83,6 +100,8 @@ impl Tls {
         match loaded {
             Ok((config, loaded)) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+                let in_use = loaded.iter().map(Certificate::in_use).collect();
+                *self.in_use.write().unwrap_or_else(PoisonError::into_inner) = in_use;
                 tracing::info!("read the certificates again: new connections get them");
                 loaded.iter().for_each(Certificate::describe);
             }

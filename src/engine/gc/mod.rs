@@ -108,6 +108,17 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Has a core write a checkpoint now, after what it has under way in the background.
+    pub async fn write_checkpoint(&self, core: usize) -> Result<(), EngineError> {
+        self.ask(core, Request::Checkpoint).await.map(drop)
+    }
+
+    pub(super) async fn checkpoint_now(&self) -> Result<(), EngineError> {
+        let _turn = self.inner.maintenance.acquire(1).await;
+        self.check_running()?;
+        checkpoint::write(self).await
+    }
+
     /// Writes a checkpoint if one is due, then cleans while that frees more than it copies.
     pub(super) async fn maintain(&self) -> Result<(), EngineError> {
         let _turn = self.inner.maintenance.acquire(1).await;

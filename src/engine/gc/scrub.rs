@@ -31,6 +31,7 @@ use crate::io::Host;
 /// How far the scrub of a core is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubProgress {
+    pub is_under_way: bool,
     /// Passes that have ended since the start: each verified everything once.
     pub passes: u64,
     /// Bytes that the pass under way has verified.
@@ -58,6 +59,11 @@ impl<H: Host> Engine<H> {
     /// How far this core's scrub is.
     pub fn scrub_progress(&self) -> ScrubProgress {
         self.inner.scrub.progress.get()
+    }
+
+    /// Bytes that the scrub of all cores reads in a second of each drive; 0 for none.
+    pub fn scrub_bytes_per_second(&self) -> u64 {
+        self.inner.options.scrub_bytes_per_second
     }
 
     /// Verifies once everything that this core takes care of, as fast as it goes; [`Engine::damages`] knows the
@@ -91,11 +97,19 @@ impl<H: Host> Engine<H> {
 
     async fn scrub_pass(&self, per_second: Option<u64>) -> Result<(), EngineError> {
         let _turn = self.inner.scrub.turn.acquire(1).await;
+        let result = self.scrub_everything(per_second).await;
+        let progress = self.scrub_progress();
+        self.inner.scrub.progress.set(ScrubProgress { is_under_way: false, ..progress });
+        result
+    }
+
+    async fn scrub_everything(&self, per_second: Option<u64>) -> Result<(), EngineError> {
         self.inner.damages.borrow_mut().begin_pass();
         let passes = self.scrub_progress().passes;
         let extent_bytes: u64 = self.inner.extents.reach().iter().map(|(.., bytes)| bytes).sum();
         let bytes_total = self.inner.log.bytes_used() + extent_bytes;
-        self.inner.scrub.progress.set(ScrubProgress { passes, bytes_done: 0, bytes_total });
+        let begun = ScrubProgress { is_under_way: true, passes, bytes_done: 0, bytes_total };
+        self.inner.scrub.progress.set(begun);
         self.scrub_superblocks().await;
         self.scrub_checkpoints(per_second).await?;
         let current = self.inner.log.position().segment;
