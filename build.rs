@@ -11,7 +11,8 @@ fn main() {
     let is_release = std::env::var("PROFILE").is_ok_and(|profile| profile == "release");
     let commit = is_release.then(commit).flatten();
     let version = commit.map_or(version.clone(), |commit| format!("{version} ({commit})"));
-    println!("cargo:rustc-env=RINGCASK_VERSION={version}");
+    // Not by a name like those of settings: cargo gives it to what it runs, and the node refuses settings it does not know.
+    println!("cargo:rustc-env=VERSION_WITH_COMMIT={version}");
 }
 
 /// The first twelve digits of the commit: of the checkout, or of what the package was made from.

@@ -20,7 +20,7 @@ RINGCASK_ROOT_PASSWORD to bring your own. A setting on the command line wins ove
 environment variable, which wins over the file.";
 
 /// The version of the package, and for release builds from a checkout the commit (build.rs).
-pub const VERSION: &str = env!("RINGCASK_VERSION");
+pub const VERSION: &str = env!("VERSION_WITH_COMMIT");
 
 /// S3-compatible object store: one binary, one thread per core, io_uring for everything.
 #[derive(Parser, Debug)]
