@@ -176,7 +176,12 @@ fn serve(
         }
     };
     let mut events = Heeded { events, reload };
-    let result = supervise(&mut events, &life, &listeners, cores, &greeting);
+    let greet = || {
+        // Who reads the greeting has what the start had to say.
+        log.flush();
+        show(&greeting);
+    };
+    let result = supervise(&mut events, &life, &listeners, cores, greet);
     audit.finish();
     result
 }
@@ -193,7 +198,7 @@ fn supervise(
     life: &Life,
     listeners: &[TcpListener],
     cores: usize,
-    greeting: &str,
+    greet: impl FnOnce(),
 ) -> Result<(), String> {
     // Nothing was acknowledged yet, so there is nothing to finish.
     if wait_for_cores(events, cores)? == Heard::Signal {
@@ -201,7 +206,7 @@ fn supervise(
         return Ok(());
     }
     life.advance(Phase::Serving);
-    show(greeting);
+    greet();
     wait_for_signal(events)?;
 
     tracing::info!("stopping: finishing requests under way");

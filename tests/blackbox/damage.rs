@@ -75,11 +75,6 @@ fn name(path: &Path) -> &str {
 /// Does something to a file of a stopped node.
 type Ruin = fn(&Path);
 
-/// What the node has said since it had said `before`.
-fn said_since(node: &Node, before: usize) -> String {
-    node.log_whole().split_off(before)
-}
-
 #[test]
 fn a_flipped_bit_of_a_large_object_is_an_error_that_names_it_and_nothing_else_suffers() {
     let mut node = Node::start();
@@ -106,12 +101,10 @@ fn a_flipped_bit_of_a_large_object_is_an_error_that_names_it_and_nothing_else_su
     client.send(range(LARGE / 2, LARGE / 2 + 10)).expect_error(500, "InternalError");
     assert_eq!(client.send(range(0, 99_999)).expect(206).body, whole[..100_000]);
     assert_eq!(client.send(range(LARGE - 99_999, LARGE)).expect(206).body, whole[LARGE - 99_999..]);
-    let said = said_since(&node, before);
-    let lines: Vec<&str> = said.lines().filter(|line| line.contains(name(&path))).collect();
-    assert!(!lines.is_empty(), "{said}");
-    assert!(lines.iter().any(|line| line.contains("offset")), "{said}");
-
-    assert!(lines.iter().any(|line| line.contains("rot/large/02")), "{said}");
+    node.log_with(before, |said| {
+        let mut lines = said.lines().filter(|line| line.contains(name(&path)) && line.contains("offset"));
+        lines.any(|line| line.contains("rot/large/02"))
+    });
     // Health names the place to anybody, and the object to the operator alone.
     let health = report(node.admin(), "/health", 200).to_string();
     assert!(health.contains(name(&path)) && !health.contains("large/02"), "{health}");
@@ -151,8 +144,9 @@ fn a_flipped_bit_of_a_small_object_is_an_error_that_names_it_and_nothing_else_su
     for (key, path) in damaged {
         client.get(BUCKET, key).expect_error(500, "InternalError");
         let (seed, _) = stored.remove(key).unwrap();
-        let said = said_since(&node, before);
-        assert!(said.lines().any(|line| line.contains(name(&path)) && line.contains("offset")), "{said}");
+        node.log_with(before, |said| {
+            said.lines().any(|line| line.contains(name(&path)) && line.contains("offset"))
+        });
         client.put(BUCKET, key, &payload(seed, SMALL)).expect(200);
         stored.insert(key.to_owned(), (seed, SMALL));
     }
@@ -185,7 +179,7 @@ fn damaged_cut_and_missing_checkpoints_cost_time_only() {
         let before = node.log_whole().len();
         node.restart(2);
         if how != "missing" {
-            assert!(said_since(&node, before).contains("checkpoint-"), "{how}");
+            node.log_with(before, |said| said.contains("checkpoint-"));
         }
         let mut client = node.client();
         all_there(&mut client, &stored);
@@ -261,7 +255,7 @@ fn a_lost_data_segment_takes_its_own_objects_and_a_lost_superblock_nothing() {
         }
     }
     assert!(missing >= 1);
-    assert!(node.log().contains(name(&lost)), "{}", node.log());
+    node.log_with(0, |said| said.contains(name(&lost)));
     // It can be deleted and written anew.
     client.delete(BUCKET, "large/01").expect(204);
     client.put(BUCKET, "large/01", &payload(1, LARGE)).expect(200);

@@ -119,7 +119,8 @@ fn slow_clients_that_hold_all_buffers_do_not_keep_others_from_being_served() {
         }
     });
     eprintln!("{clients} slow clients, of which {cut} noticed that they were cut while others were served");
-    assert!(node.log_whole().contains("the slowest clients are cut"), "were all buffers held?");
+    // Were all buffers held?
+    node.log_with(0, |said| said.contains("the slowest clients are cut"));
     // All of it comes back.
     let deadline = Instant::now() + Duration::from_secs(60);
     while Usage::of(&node).buffers_held > at_rest {

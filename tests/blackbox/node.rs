@@ -268,6 +268,21 @@ impl Node {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// What the node wrote to stderr after its first `since` bytes, once it says what it must: a thread of the node
+    /// writes it, which may be later than an answer.
+    #[track_caller]
+    pub fn log_with(&self, since: usize, says: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.log_whole().split_off(since);
+            if says(&text) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "the log does not say it:\n{text}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("stderr")
     }
