@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::job::{Job, Lanes, blocks_common};
+use super::job::{Job, Lanes, blocks_common, prefetch};
 use super::rounds::{BLOCK_BYTES, MD5_K, SHA256_K, for_each_round, md5_shift, md5_word, settled, turned};
 
 /// Streams in one register.
@@ -165,6 +165,9 @@ pub fn sha256_x8(jobs: &mut [Job<'_, 8>]) {
 #[target_feature(enable = "avx2")]
 fn transposed<const WORDS: usize>(lanes: &Lanes<'_, WORDS, LANES>, at: usize) -> Words {
     let mut words = [_mm256_setzero_si256(); 16];
+    for blocks in &lanes.blocks {
+        prefetch(blocks, at);
+    }
     for half in 0..2 {
         let mut rows = [_mm256_setzero_si256(); 8];
         for (row, blocks) in rows.iter_mut().zip(&lanes.blocks) {

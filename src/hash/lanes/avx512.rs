@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::job::{Job, Lanes, blocks_common};
+use super::job::{Job, Lanes, blocks_common, prefetch};
 use super::rounds::{BLOCK_BYTES, MD5_K, SHA256_K, for_each_round, md5_shift, md5_word, settled, turned};
 
 /// Streams in one register.
@@ -198,6 +198,7 @@ fn transposed<const WORDS: usize>(lanes: &Lanes<'_, WORDS, LANES>, at: usize) ->
     for (row, blocks) in rows.iter_mut().zip(&lanes.blocks) {
         // SAFETY: a block is 64 bytes, which a load of any alignment may read.
         *row = unsafe { _mm512_loadu_si512(blocks[at].as_ptr().cast()) };
+        prefetch(blocks, at);
     }
     const _: () = assert!(BLOCK_BYTES == size_of::<__m512i>());
     // Rows in pairs: within each quarter of a register, words 0 and 1 of two rows, then words 2 and 3.
