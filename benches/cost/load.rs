@@ -16,6 +16,10 @@ use crate::requests::{ExpectedBody, Request, Status};
 /// Bytes that one receive takes at most.
 const RECEIVE_BYTES: usize = 256 * 1024;
 
+/// Bytes that one send takes at most, as clients send: the kernel copies them without letting another thread go first,
+/// also one that measures latencies.
+const SEND_BYTES_MAX: usize = 64 * 1024;
+
 /// Longest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -198,6 +202,7 @@ impl Connection {
         while self.sent < total {
             let head = request.head.get(self.sent..).unwrap_or_default();
             let body = &request.body[self.sent.saturating_sub(request.head.len())..];
+            let body = &body[..body.len().min(SEND_BYTES_MAX)];
             match self.stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,

@@ -115,8 +115,9 @@ fn cost(
     let mut rows: Vec<Row> = chosen.iter().map(|workload| Row::new(workload)).collect();
     for round in 0..options.rounds {
         for (workload, row) in chosen.iter().zip(&mut rows) {
-            let (sample, done) = one(workload, &node, &client, &maker, &sizes, round)
-                .map_err(|error| format!("{}: {error}", workload.name))?;
+            let (sample, done) =
+                one(&workload.of_cores(options.cores), &node, &client, &maker, &sizes, round)
+                    .map_err(|error| format!("{}: {error}", workload.name))?;
             row.samples.push(sample);
             work = work.wrapping_add(done);
         }

@@ -13,6 +13,7 @@ pub const BUCKET: &str = "cost";
 /// One row of the table.
 pub struct Workload {
     pub name: &'static str,
+    /// To a node of one core.
     pub connections: usize,
     pub unit: Unit,
     /// The goal in `unit`, if one is set.
@@ -36,6 +37,15 @@ pub struct Phases {
     pub measured: Vec<Request>,
     /// Reads back what was written, and removes it.
     pub after: Vec<Vec<Request>>,
+}
+
+impl Workload {
+    /// The same load for each of so many cores: with as many times the connections, unless it is one that asks for
+    /// one thing after the other.
+    pub fn of_cores(&self, cores: usize) -> Self {
+        let connections = if self.connections == 1 { 1 } else { self.connections * cores };
+        Self { connections, ..*self }
+    }
 }
 
 const fn row(
