@@ -26,7 +26,7 @@ use crate::auth;
 use crate::base::limits::HEALTH_DAMAGES_SHOWN_MAX;
 use crate::engine::{CoreHealth, Damage, Engine, FailedPart};
 use crate::http::{Head, Query, Response, ResponseBody};
-use crate::io::Host;
+use crate::io::{Disk, Host};
 use crate::s3::request::virtual_bucket;
 
 /// What is asked.
@@ -207,6 +207,26 @@ impl<H: Host> Health<H> {
             shown["damages"] = json!({ "count": health.damages.count, "places": places });
         }
         shown
+    }
+
+    /// Drives that no core writes to, since there are more of them than cores; what they hold is read.
+    pub fn idle_drives(&self) -> Vec<Value> {
+        let disks = self.engine.host().disks();
+        let idle = self.directories.iter().zip(disks).enumerate().skip(self.engine.shared().cores);
+        let show = |(drive, (directory, disk)): (usize, (&PathBuf, &H::Disk))| {
+            let space = disk.space().ok();
+            json!({
+                "drive": drive,
+                "directory": directory.display().to_string(),
+                "cores": [],
+                "state": "no core",
+                "bytesFree": space.map(|space| space.bytes_free),
+                "bytesTotal": space.map(|space| space.bytes_total),
+                "payloadBytes": 0,
+                "logBytes": 0,
+            })
+        };
+        idle.map(show).collect()
     }
 
     fn state(&self, health: Option<&CoreHealth>) -> State {

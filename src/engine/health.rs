@@ -94,6 +94,12 @@ impl Shared {
         ];
         failed.into_iter().filter(|(_, is_failed)| *is_failed).map(|(part, _)| part).collect()
     }
+
+    /// Whether nothing of a core on `drive` has failed until the next start. From any thread.
+    fn is_sound(&self, core: usize, drive: usize) -> bool {
+        let of_core = &self.failures[core];
+        of_core.log.get().is_none() && of_core.payload.get().is_none() && self.names_failure(drive).is_none()
+    }
 }
 
 impl<H: Host> Engine<H> {
@@ -105,6 +111,17 @@ impl<H: Host> Engine<H> {
     /// The drive of a core, in the order of the configuration.
     pub fn drive_of(&self, core: usize) -> usize {
         core % self.host().disks().len()
+    }
+
+    /// Whether connections may be given to a core: not once something of its drive has failed, since what large
+    /// objects they bring would have to be written there.
+    pub fn is_sound(&self, core: usize) -> bool {
+        self.shared().is_sound(core, self.drive_of(core))
+    }
+
+    /// Whether this core's clients are better off with another one: its drive has failed, and not all have.
+    pub fn is_outdone(&self) -> bool {
+        !self.is_sound(self.me()) && (0..self.cores()).any(|core| self.is_sound(core))
     }
 
     /// How each core is; `None` of those that do not answer in time.

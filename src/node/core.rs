@@ -265,7 +265,15 @@ impl Core {
             .with_courier(courier.clone())
             .with_journal(journal.clone());
         let domains = settings.domains.clone();
-        let service = Rc::new(Counted { service, health, domains, loads: loads.clone(), drain, core });
+        let service = Rc::new(Counted {
+            engine: engine.clone(),
+            service,
+            health,
+            domains,
+            loads: loads.clone(),
+            drain,
+            core,
+        });
         let connections = Connections::sharing(net::Limits::default(), host.pool().clone())
             .paced(Rc::new(Pace::new(host.clone())));
         let counts = Rc::new(Counts {
@@ -440,9 +448,10 @@ impl Core {
         }
     }
 
-    /// Has the least loaded core serve a new connection. When all are full, this core refuses it.
+    /// Has the least loaded core serve a new connection, of those whose drives are well. When all are full, this core
+    /// refuses it.
     fn place(self: &Rc<Self>, stream: monoio::net::TcpStream, peer: SocketAddr, is_tls: bool) {
-        let place = self.loads.place(self.core);
+        let place = self.loads.place(self.core, |core| self.engine.is_sound(core));
         let accepted = self.host.monotonic();
         if place.core() == self.core {
             return self.serve(stream, peer, is_tls, place, accepted);

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::base::limits::NEW_DIRECTORY_BYTES_FREE_MIN;
-use crate::control::about::About;
+use crate::control::about::{About, note_of_idle_drives};
 use crate::control::audit::AuditLog;
 use crate::control::data_directory::{self, DataDirectory};
 use crate::control::delivery::Webhooks;
@@ -128,7 +128,9 @@ fn serve(
         admin_endpoint.clone().map(|endpoint| ("administration", endpoint)),
     ];
     let listeners = listeners.into_iter().flatten().collect();
-    let about = Arc::new(About { settings: origins, listeners, tls: tls.clone() });
+    let notes: Vec<String> = note_of_idle_drives(&settings.data, cores).into_iter().collect();
+    notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let about = Arc::new(About { settings: origins, listeners, tls: tls.clone(), notes });
     for (core, ports) in ports.into_iter().enumerate() {
         let failed = |error: std::io::Error| format!("cannot start core {core}: {error}");
         let start = CoreStart {
@@ -278,7 +280,18 @@ fn prepare(settings: &Settings, directories: &[DataDirectory]) -> Result<Arc<eng
     let config = runtime_config(settings, directories, None);
     runtime::run(config, move |host| async move { engine::prepare(&host, cores, accepts_damage).await })
         .map_err(|error| error.to_string())?
-        .map_err(|error| format!("cannot open the data: {error}"))
+        .map_err(|error| format!("cannot open the data: {error}{}", legend(directories)))
+}
+
+/// Which numbers the drives have, where there are several.
+fn legend(directories: &[DataDirectory]) -> String {
+    if directories.len() < 2 {
+        return String::new();
+    }
+    let named = directories.iter().enumerate();
+    let named: Vec<String> =
+        named.map(|(drive, directory)| format!("{drive} is {}", directory.path().display())).collect();
+    format!(" (of the drives, {})", named.join(", "))
 }
 
 /// The runtime of a core, on its CPU; or one on no particular CPU.

@@ -1,5 +1,5 @@
-//! What stands between a connection and the protocol: requests are counted, probes answered, and nothing else
-//! taken while the node is drained.
+//! What stands between a connection and the protocol: requests are counted, probes answered, nothing else is taken
+//! while the node is drained, and clients of a core whose drive failed are sent to another.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::placement::{Loads, Request};
 use crate::control::drain::{Drain, UnderWay};
 use crate::control::health::{Health, Probe};
+use crate::engine::Engine;
 use crate::http::{Head, Response, ResponseBody, Source, SourceError};
 use crate::io::{Chunk, Host, TimestampMs};
 use crate::net::{Body, Peer, Refusal, Service};
@@ -16,6 +17,7 @@ use crate::s3::S3Service;
 
 /// Counts requests until the last byte of the answer was produced, so that connections are placed by them.
 pub struct Counted<S, H: Host> {
+    pub engine: Engine<H>,
     pub service: S,
     pub health: Rc<Health<H>>,
     /// Those under which buckets are host names: such requests are no probes.
@@ -42,6 +44,8 @@ impl<H: Host> Service for Counted<S3Service<H>, H> {
             }
             whole => whole,
         };
+        // The client comes back to a core that has a drive to write to.
+        response.close |= self.engine.is_outdone();
         response
     }
 

@@ -34,10 +34,19 @@ impl From<EngineError> for S3Error {
             EngineError::ReadOnly(_) => Self::new(Code::ServiceUnavailable).with_message(
                 "This part of the node takes no changes since one of its drives failed. Reads go on.",
             ),
-            EngineError::Failed(_) | EngineError::Corrupt(_) => {
-                // The client learns nothing of drives and files; the log does.
+            // The client learns nothing of drives and files; the log does.
+            EngineError::Failed(_) => {
                 tracing::error!("{error}");
-                Code::InternalError.into()
+                Self::new(Code::InternalError).with_message(
+                    "Something failed in the node, most likely one of its drives; its log says what. Whether a \
+                     change was made is not known.",
+                )
+            }
+            EngineError::Corrupt(_) => {
+                tracing::error!("{error}");
+                Self::new(Code::InternalError).with_message(
+                    "What is stored here is damaged, or cannot be read from its drive. The node's log says more.",
+                )
             }
         }
     }

@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::{Client, Request};
 use crate::content::{Random, payload, seed_of};
 use crate::health::{ask, report};
 use crate::http::Response;
+use crate::identities::{command, manage_json};
 use crate::node::{Node, Options};
 use crate::volume::Volume;
 
@@ -157,69 +158,230 @@ fn a_drive_that_fails_writes_makes_its_cores_read_only_and_loses_nothing_acknowl
     all_there(&mut node.client(), &acknowledged);
 }
 
+/// A node of two cores, each with a drive of its own, one of which disappears.
+struct Story {
+    volumes: [Volume; 2],
+    node: Node,
+    acknowledged: Acknowledged,
+    /// Keys whose last change may have happened or not, with what they held before.
+    doubtful: BTreeMap<String, (Option<u64>, Option<u64>)>,
+}
+
+/// How the node took a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    Yes,
+    No,
+}
+
+impl Story {
+    fn begin() -> Option<Self> {
+        let volumes = [Volume::ext4(VOLUME_BYTES)?, Volume::ext4(VOLUME_BYTES)?];
+        let folders = volumes.iter().map(|volume| volume.path().join("data")).collect();
+        let node = Node::start_with(Options { cores: 2, folders, ..Options::default() });
+        // One connection to each core, so that both drives get payload.
+        let mut clients = [node.client_with_bucket(BUCKET), node.client()];
+        let mut acknowledged = Acknowledged::new();
+        for (client, name) in clients.iter_mut().zip(["before/one", "before/two"]) {
+            client.send(Request::new("GET", "/")).expect(200);
+            store(client, &mut acknowledged, name, 30);
+        }
+        Some(Self { volumes, node, acknowledged, doubtful: BTreeMap::new() })
+    }
+
+    /// Sends a change as SDKs do: again while the answer is that something failed. Whose key's core has its drive,
+    /// must get through; and a change that was refused until the end was not made.
+    fn change(&mut self, client: &mut Client, request: &Request, key: &str, seed: Option<u64>) -> Taken {
+        let before = self.acknowledged.get(key).copied().flatten();
+        for _ in 0..4 {
+            let response = client.send(request.clone());
+            match response.status {
+                200 | 204 => {
+                    self.acknowledged.insert(key.to_owned(), seed);
+                    self.doubtful.remove(key);
+                    return Taken::Yes;
+                }
+                500 => {
+                    response.expect_error(500, "InternalError");
+                    self.doubtful.insert(key.to_owned(), (before, seed));
+                }
+                _ => {
+                    assert!(response.text().contains("one of its drives failed"), "{}", response.text());
+                    response.expect_error(503, "ServiceUnavailable");
+                }
+            }
+        }
+        Taken::No
+    }
+
+    fn put(&mut self, client: &mut Client, key: &str, seed: u64, bytes: usize) -> Taken {
+        let request = Request::new("PUT", &crate::client::target(BUCKET, key)).body(payload(seed, bytes));
+        self.change(client, &request, key, Some(seed))
+    }
+
+    fn delete(&mut self, client: &mut Client, key: &str) -> Taken {
+        self.change(client, &Request::new("DELETE", &crate::client::target(BUCKET, key)), key, None)
+    }
+
+    /// Changes of keys whose core has its drive go on, whatever their length and whoever had the connection; the
+    /// others are refused.
+    fn change_everything(&mut self, clients: &mut [Client]) {
+        let mut counts = [0; 2];
+        for number in 0..40 {
+            let key = format!("after/{number}");
+            let small = self.put(&mut clients[number % 4], &key, number as u64, SMALL);
+            let large = self.put(&mut clients[(number + 1) % 4], &key, 100 + number as u64, LARGE);
+            assert_eq!(small, large, "{key}");
+            counts[usize::from(small == Taken::Yes)] += 1;
+        }
+        assert!(counts.iter().all(|count| *count >= 8), "{counts:?}");
+        let keys: Vec<String> = self.acknowledged.keys().cloned().collect();
+        let mut deleted = 0;
+        for key in keys.iter().filter(|key| key.starts_with("before/")).step_by(3) {
+            deleted += usize::from(self.delete(&mut clients[0], key) == Taken::Yes);
+        }
+        assert!((3..20).contains(&deleted), "{deleted} of 20 deleted");
+    }
+
+    /// Reads give the right bytes or a clear error, and listings are whole.
+    fn read_everything(&self, client: &mut Client) {
+        let (mut right, mut failed) = (0, 0);
+        for (key, seed) in &self.acknowledged {
+            let response = client.get(BUCKET, key);
+            match (response.status, seed) {
+                (500, Some(_)) => {
+                    let says = response.text();
+                    assert!(says.contains("one of its drives") || says.contains("from its drive"), "{says}");
+                    failed += 1;
+                }
+                (404, None) => drop(response.expect_error(404, "NoSuchKey")),
+                _ => {
+                    assert_eq!(seed_of(&response.expect(200).body).ok(), *seed, "{key}");
+                    right += 1;
+                }
+            }
+        }
+        assert!(right >= 30 && failed >= 5, "{right} read, {failed} failed");
+        let listed = client.send(Request::new("GET", &format!("/{BUCKET}?list-type=2"))).expect(200);
+        let listed = crate::http::elements(&listed.text(), "Key");
+        let there = self.acknowledged.iter().filter(|(_, seed)| seed.is_some()).map(|(key, _)| key);
+        assert!(listed.iter().eq(there), "the listing differs: {listed:?}");
+    }
+
+    /// Whoever asks learns which drive it is.
+    fn told(&self, lost: usize) {
+        let node = &self.node;
+        let health = report(node.admin(), "/health", 503);
+        let failed = read_only(&health);
+        assert_eq!(failed.len(), 1, "{health}");
+        assert_eq!((&failed[0]["core"], &failed[0]["drive"]), (&lost.into(), &lost.into()));
+        assert_eq!(failed[0]["directory"], node.data(lost).to_str().unwrap());
+        assert_eq!(report(node.address(), "/minio/health/ready", 503)["cores"][0]["drive"], lost);
+        let status = manage_json(node, &["status"]);
+        for drive in 0..2 {
+            let shown = &status["drives"][drive];
+            assert_eq!(shown["state"], if drive == lost { "read-only" } else { "serving" }, "{status}");
+            assert_eq!(shown["directory"], node.data(drive).to_str().unwrap());
+            assert!(shown["bytesTotal"].as_u64() > shown["bytesFree"].as_u64(), "{status}");
+            assert!(shown["payloadBytes"].as_u64() >= Some(LARGE as u64), "{status}");
+        }
+        let output = command(node, node.credentials(), &["status"]).output().unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let row = |line: &str| line.starts_with(&format!("{lost}  ")) && line.contains("read-only  ");
+        assert!(shown.contains("Input/output error") && shown.lines().any(row), "{shown}");
+        let metrics = ask(node.admin(), "GET", "/metrics").expect(200).text();
+        let value = |series: &str| {
+            let line = metrics.lines().find(|line| line.starts_with(series));
+            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or_default()
+        };
+        let other = 1 - lost;
+        for (core, failed) in [(lost, 1.0), (other, 0.0)] {
+            assert_eq!(
+                value(&format!("ringcask_failed{{core=\"{core}\",part=\"log\"}}")),
+                failed,
+                "{metrics}"
+            );
+        }
+        let failures = |drive| {
+            let operations = ["read", "write", "write_durable", "sync"];
+            let series =
+                |it| format!("ringcask_drive_failures_total{{drive=\"{drive}\",operation=\"{it}\"}}");
+            operations.map(|it| value(&series(it))).iter().sum::<f64>()
+        };
+        assert!(failures(lost) >= 2.0 && failures(other) == 0.0, "{metrics}");
+    }
+
+    /// Without the drive a node does not start, since part of what was acknowledged would be missing; once it is
+    /// back, everything is there.
+    fn come_back(&mut self, lost: usize) {
+        self.node.kill();
+        let directory = self.node.data(lost);
+        let dead = self.node.refuse(2);
+        assert!(dead.contains(directory.to_str().unwrap()) && dead.contains("os error 5"), "{dead}");
+        self.volumes[lost].unmount();
+        let missing = self.node.refuse(2);
+        assert!(missing.contains(&format!("drive {lost} of the node is not mounted")), "{missing}");
+        assert!(missing.contains(&format!("{lost} is {}", directory.display())), "{missing}");
+        self.volumes[lost].mount();
+        self.node.restart(2);
+        let mut client = self.node.client();
+        for (key, (before, after)) in &self.doubtful {
+            let response = client.get(BUCKET, key);
+            let found = match response.status {
+                404 => None,
+                _ => Some(seed_of(&response.expect(200).body).unwrap()),
+            };
+            assert!([before, after].contains(&&found), "{key}: {found:?}");
+            self.acknowledged.remove(key);
+        }
+        all_there(&mut client, &self.acknowledged);
+        report(self.node.address(), "/minio/health/ready", 200);
+        store(&mut client, &mut self.acknowledged, "again", 20);
+        assert!(self.node.terminate().success());
+        self.node.restart(3);
+        all_there(&mut self.node.client(), &self.acknowledged);
+    }
+}
+
 #[test]
-fn a_drive_that_disappears_takes_only_its_own_cores_with_it() {
-    let Some(first) = Volume::ext4(VOLUME_BYTES) else { return };
-    let second = Volume::ext4(VOLUME_BYTES).expect("root may mount");
-    let folders = vec![first.path().join("data"), second.path().join("data")];
-    let mut node = Node::start_with(Options { cores: 2, folders, ..Options::default() });
-    let mut client = node.client_with_bucket(BUCKET);
-    let mut acknowledged = Acknowledged::new();
-    store(&mut client, &mut acknowledged, "before", 60);
-
-    second.shut_down();
-    // Keys of the core whose drive is there: small ones, since large ones lie where their connection was served.
-    let (mut taken, mut refused) = (0, 0);
-    for number in 0..60 {
-        let key = format!("after/{number}");
-        let response = put(&mut client, &key, number, SMALL);
-        match response.status {
-            200 => {
-                acknowledged.insert(key, Some(number));
-                taken += 1;
-            }
-            500 => drop(response.expect_error(500, "InternalError")),
-            _ => {
-                response.expect_error(503, "ServiceUnavailable");
-                refused += 1;
-            }
+fn a_drive_that_disappears_takes_only_its_own_keys_with_it() {
+    for lost in [1, 0] {
+        let Some(mut story) = Story::begin() else { return };
+        // Connections of before, on both cores.
+        let mut clients: Vec<Client> = (0..4).map(|_| story.node.client()).collect();
+        for client in &mut clients {
+            client.get(BUCKET, "before/one/0").expect(200);
         }
-    }
-    assert!(taken >= 10 && refused >= 10, "{taken} taken, {refused} refused");
-    // Reads give the right bytes or a clear error, and those of the drive that is there go on.
-    let (mut right, mut failed) = (0, 0);
-    for (key, seed) in &acknowledged {
-        let response = client.get(BUCKET, key);
-        match response.status {
-            200 => {
-                assert_eq!(seed_of(&response.body).ok(), *seed, "{key}");
-                right += 1;
-            }
-            _ => {
-                response.expect_error(500, "InternalError");
-                failed += 1;
-            }
+        story.volumes[lost].shut_down();
+        story.change_everything(&mut clients);
+        story.read_everything(&mut clients[0]);
+        story.told(lost);
+        // Buckets, users and policies are kept by core 0.
+        let made = clients[0].send(Request::new("PUT", "/another"));
+        match lost {
+            0 => drop(made.expect_error(503, "ServiceUnavailable")),
+            _ => drop(made.expect(200)),
         }
+        drop(clients);
+        story.come_back(lost);
     }
-    assert!(right > failed, "{right} read, {failed} failed");
-    let listed = client.send(Request::new("GET", &format!("/{BUCKET}?list-type=2"))).expect(200);
-    assert!(listed.element("KeyCount").unwrap().parse::<usize>().unwrap() >= acknowledged.len());
-    let health = report(node.admin(), "/health", 503);
-    let failed = read_only(&health);
-    assert_eq!(failed.len(), 1, "{health}");
-    assert_eq!((&failed[0]["core"], &failed[0]["drive"]), (&1.into(), &1.into()));
-    assert_eq!(report(node.address(), "/minio/health/ready", 503)["cores"][0]["drive"], 1);
+}
 
-    // Without it, a node does not start: part of what was acknowledged would be missing.
-    drop(client);
-    node.kill();
-    second.unmount();
-    let why = node.refuse(2);
-    assert!(why.contains("drive 1") || why.contains("drives"), "{why}");
-    second.mount();
-    node.restart(2);
-    let mut client = node.client();
-    all_there(&mut client, &acknowledged);
-    store(&mut client, &mut acknowledged, "again", 20);
-    all_there(&mut client, &acknowledged);
+#[test]
+fn drives_beyond_the_number_of_cores_are_named_wherever_one_looks() {
+    let node = Node::start_with(Options { cores: 1, drives: 2, ..Options::default() });
+    let idle = node.data(1).to_str().unwrap().to_owned();
+    node.log_with(0, |log| {
+        log.contains("WARN") && log.contains("2 drives for 1 of them") && log.contains(&idle)
+    });
+    let status = manage_json(&node, &["status"]);
+    assert_eq!(
+        (&status["drives"][1]["state"], &status["drives"][1]["cores"]),
+        (&"no core".into(), &json!([]))
+    );
+    for what in ["status", "config"] {
+        let shown = String::from_utf8(command(&node, node.credentials(), &[what]).output().unwrap().stdout);
+        assert!(shown.unwrap().replace("\n  ", " ").contains("nothing new goes to"), "{what}");
+        assert!(manage_json(&node, &[what])["notes"][0].as_str().unwrap().contains(&idle));
+    }
 }

@@ -31,6 +31,7 @@ pub async fn status<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answ
     });
     answer["certificates"] = certificates.collect();
     answer["drain"] = drain::view(&service.drain);
+    answer["notes"] = json!(about.notes);
     answer["drives"] = drives(service, &answer["cores"]).await;
     answer["buckets"] = buckets(service).await?;
     Ok(json_response(200, &answer))
@@ -77,6 +78,7 @@ async fn drives<H: Host>(service: &AdminService<H>, cores: &Value) -> Value {
             drive["logBytes"] = json!(drive["logBytes"].as_u64().unwrap_or(0) + log);
         }
     }
+    drives.extend(service.health.idle_drives());
     Value::Array(drives)
 }
 
@@ -103,5 +105,6 @@ pub fn config<H: Host>(service: &AdminService<H>, call: &Call<'_>) -> Answer {
         };
         json!({ "name": setting.name, "value": setting.value, "origin": setting.origin.kind(), "from": from })
     });
-    Ok(json_response(200, &json!({ "settings": settings.collect::<Vec<Value>>() })))
+    let answer = json!({ "settings": settings.collect::<Vec<Value>>(), "notes": service.about.notes });
+    Ok(json_response(200, &answer))
 }

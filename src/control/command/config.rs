@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::show::{rows, text};
+use super::status::folded;
 use super::text::WIDTH;
 
 /// A line for each setting; values that are too long go on below.
@@ -41,6 +42,9 @@ pub fn show(answer: &Value) -> String {
             }
         }
     }
+    for note in rows(answer, "notes").iter().filter_map(Value::as_str) {
+        out += &format!("\n{}", folded(note));
+    }
     out
 }
 
@@ -60,11 +64,12 @@ mod tests {
             setting("data", &long, "environment", "RINGCASK_DATA"),
             setting("listen", "127.0.0.1:9000", "option", "--listen"),
             setting("domain", "", "default", ""),
-        ]}));
+        ], "notes": ["one drive too many"] }));
         assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!((lines[0], lines[3]), ("data", "    RINGCASK_DATA"));
         assert_eq!(lines[4], "listen  127.0.0.1:9000              --listen");
         assert_eq!(lines[5], "domain  -                           (default)");
+        assert_eq!(lines[6..], ["", "one drive too many"]);
     }
 }

@@ -51,6 +51,9 @@ pub fn show(answer: &Value) -> String {
         let payload = bytes(core, "payloadBytes");
         vec![text(core, "core"), text(core, "drive"), state, payload, text(core, "buffersHeld")]
     });
+    for note in rows(answer, "notes").iter().filter_map(Value::as_str) {
+        out += &format!("\n{}", folded(note));
+    }
     for core in rows(answer, "cores") {
         let number = text(core, "core");
         for failure in rows(core, "failures") {
@@ -107,7 +110,7 @@ fn duration(seconds: u64) -> String {
 }
 
 /// A sentence in lines that fit a terminal, those after the first indented. A longer word keeps its line.
-fn folded(text: &str) -> String {
+pub(super) fn folded(text: &str) -> String {
     const INDENT: &str = "  ";
     let (mut out, mut width) = (String::new(), 0);
     for word in text.split(' ') {

@@ -29,6 +29,8 @@ pub enum OpenError {
     Foreign(String),
     /// The data is damaged: file and offset are named.
     Corrupt(String),
+    /// A drive cannot be read or written: its number.
+    Drive(usize, std::io::Error),
     Io(std::io::Error),
     /// The engine could not start on what it found.
     Engine(EngineError),
@@ -38,6 +40,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign(why) | Self::Corrupt(why) => out.write_str(why),
+            Self::Drive(drive, error) => write!(out, "drive {drive}: {error}"),
             Self::Io(error) => error.fmt(out),
             Self::Engine(error) => error.fmt(out),
         }
@@ -118,7 +121,7 @@ fn own_data(inventory: &Inventory, me: usize, cores: usize) -> Vec<(SegmentId, u
 fn take_inventory<H: Host>(engine: &Engine<H>) -> Result<Inventory, OpenError> {
     let mut inventory = Inventory { logs: BTreeMap::new(), data: BTreeMap::new(), checkpoints: Vec::new() };
     for (drive, disk) in engine.host().disks().iter().enumerate() {
-        for file in disk.list()? {
+        for file in disk.list().map_err(|error| OpenError::Drive(drive, error))? {
             match FileName::parse(&file.name) {
                 Some(FileName::Log(id)) => drop(inventory.logs.insert(id, (drive, file))),
                 Some(FileName::Data(id)) => drop(inventory.data.insert(id, (drive, file))),

@@ -19,7 +19,7 @@ pub async fn prepare<H: Host>(
 ) -> Result<Arc<Shared>, OpenError> {
     let mut found = Vec::new();
     for (drive, disk) in host.disks().iter().enumerate() {
-        found.push(read(disk, drive).await?);
+        found.push(read(disk, drive).await.map_err(|error| of_drive(error, drive))?);
     }
     let newest = found.iter().flatten().max_by_key(|superblock| (superblock.epoch, superblock.drives));
     let mut next = match newest {
@@ -32,7 +32,7 @@ pub async fn prepare<H: Host>(
     for (drive, disk) in host.disks().iter().enumerate().filter(|(drive, _)| found[*drive].is_none()) {
         next.drive = drive as u32;
         next.drives = next.drives.max(drive as u32 + 1);
-        write(disk, &next).await?;
+        write(disk, &next).await.map_err(|error| of_drive(error, drive))?;
     }
     if next.cores as usize != cores {
         next.generation += 1;
@@ -45,7 +45,7 @@ pub async fn prepare<H: Host>(
     next.drives = host.disks().len() as u32;
     for (drive, disk) in host.disks().iter().enumerate() {
         next.drive = drive as u32;
-        write(disk, &next).await?;
+        write(disk, &next).await.map_err(|error| of_drive(error, drive))?;
     }
     Ok(Arc::new(Shared::new(next.node, next.epoch, next.generation, cores)))
 }
@@ -56,11 +56,19 @@ fn first<H: Host>(host: &H, cores: usize) -> Superblock {
     Superblock { node, drive: 0, drives: 1, epoch: 0, generation: 1, cores: cores as u32, losses_before: 0 }
 }
 
+/// An error of a drive, which says of which.
+fn of_drive(error: OpenError, drive: usize) -> OpenError {
+    match error {
+        OpenError::Io(error) => OpenError::Drive(drive, error),
+        other => other,
+    }
+}
+
 /// The number behind that of every log segment there is.
 fn first_unused_log<H: Host>(host: &H) -> Result<SegmentId, OpenError> {
     let mut unused = 0;
-    for disk in host.disks() {
-        for file in disk.list()? {
+    for (drive, disk) in host.disks().iter().enumerate() {
+        for file in disk.list().map_err(|error| OpenError::Drive(drive, error))? {
             if let Some(FileName::Log(id)) = FileName::parse(&file.name) {
                 unused = unused.max(id.saturating_add(1));
             }
@@ -82,8 +90,9 @@ fn check_belonging(
     for (drive, superblock) in found.iter().enumerate() {
         match superblock {
             None if newest.epoch > 0 && drive < newest.drives as usize => {
-                let why =
-                    format!("drive {drive} of the node has lost its {SUPERBLOCK_NAME}, or is another one");
+                let why = format!(
+                    "drive {drive} of the node is not mounted, has lost its {SUPERBLOCK_NAME}, or is another one"
+                );
                 return Err(OpenError::Foreign(why));
             }
             Some(superblock) if superblock.node != newest.node => {

@@ -3,6 +3,7 @@
 mod append;
 mod checks;
 mod cleaning;
+mod drives;
 mod faults;
 mod histories;
 mod operations;
