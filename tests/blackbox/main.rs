@@ -34,6 +34,7 @@ mod kill;
 mod listing;
 mod logs;
 mod metrics;
+mod moving;
 mod offline;
 mod programs;
 mod quota;
