@@ -252,9 +252,16 @@ impl Connection {
 
     fn more(&mut self) -> io::Result<()> {
         let mut bytes = [0; 64 * 1024];
-        let count = match &mut self.tls {
-            Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).read(&mut bytes)?,
-            None => self.stream.read(&mut bytes)?,
+        let count = loop {
+            let read = match &mut self.tls {
+                Some(tls) => rustls::Stream::new(tls.as_mut(), &mut self.stream).read(&mut bytes),
+                None => self.stream.read(&mut bytes),
+            };
+            match read {
+                // The process was stopped and goes on: signal(7) has what a timeout makes of that.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read?,
+            }
         };
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());

@@ -40,6 +40,7 @@ mod programs;
 mod quota;
 mod restart;
 mod round_trips;
+mod snapshots;
 mod tables;
 mod tls;
 mod vanish;

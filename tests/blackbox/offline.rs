@@ -33,7 +33,7 @@ fn text(output: &Output) -> String {
 
 /// Exit code and report of a check.
 #[track_caller]
-fn check(data: &[PathBuf], quick: bool) -> (i32, Value) {
+pub fn check(data: &[PathBuf], quick: bool) -> (i32, Value) {
     let arguments = if quick { &["check", "--json", "--quick"][..] } else { &["check", "--json"] };
     let output = run(arguments, data);
     let report = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);

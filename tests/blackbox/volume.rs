@@ -51,6 +51,25 @@ impl Volume {
         })
     }
 
+    /// A copy of a file system, as it lies on its drive at this moment; it is mounted.
+    pub fn copy(&self) -> Self {
+        let Drive::Image(image) = &self.drive else { panic!("only images are copied") };
+        let folder = folder();
+        let copy = folder.path().join("image");
+        run(Command::new("cp").arg("--sparse=always").args([image, &copy]));
+        let at = folder.path().join("mounted");
+        fs::create_dir(&at).unwrap();
+        let volume = Self { at, drive: Drive::Image(copy), _folder: folder };
+        volume.mount();
+        volume
+    }
+
+    /// Has whoever writes to the file system wait until the result is dropped. What was written is on the drive.
+    pub fn freeze(&self) -> Frozen<'_> {
+        run(Command::new("fsfreeze").arg("--freeze").arg(&self.at));
+        Frozen(self)
+    }
+
     fn make(folder: TempDir, drive: Drive, device: &Path) -> Self {
         let at = folder.path().join("mounted");
         fs::create_dir(&at).unwrap();
@@ -119,6 +138,16 @@ impl Volume {
     pub fn bytes_free(&self) -> u64 {
         let space = rustix::fs::statvfs(&self.at).unwrap();
         space.f_bavail * space.f_frsize
+    }
+}
+
+/// A file system that takes no writes.
+pub struct Frozen<'a>(&'a Volume);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // Without it, not even SIGKILL ends who waits to write.
+        let _ = Command::new("fsfreeze").arg("--unfreeze").arg(&self.0.at).output();
     }
 }
 
