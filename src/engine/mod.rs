@@ -329,6 +329,14 @@ impl<H: Host> Engine<H> {
         recovery::recover(self).await
     }
 
+    /// The answer to a message of another core, if that takes no waiting; else it is one for [`Engine::handle`].
+    pub fn answer_now(&self, message: &Message) -> Option<Reply> {
+        if !self.inner.recovered.get() {
+            return None;
+        }
+        self.serve_now(&message.0).map(Reply)
+    }
+
     /// Answers a message of another core.
     pub fn handle(&self, message: Message) -> impl Future<Output = Reply> + 'static {
         let engine = self.clone();

@@ -35,10 +35,7 @@ impl<H: Host> Engine<H> {
                 self.serve_put(*put, condition, events, promise).await
             }
             Request::Delete { bucket, keys } => self.serve_delete(bucket, keys).await,
-            Request::List { bucket, query } => {
-                let index = self.inner.index.borrow();
-                Ok(Answer::Page(index.buckets.get(&bucket).map_or(EMPTY_PAGE, |shard| shard.list(&query))))
-            }
+            Request::List { bucket, query } => Ok(self.serve_list(bucket, &query)),
             Request::Update { bucket, key, version, update, condition, events } => {
                 Box::pin(self.serve_update(bucket, &key, version, update, &condition, events)).await
             }
@@ -134,23 +131,58 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    async fn serve_get(&self, bucket: BucketId, key: &[u8], version: Option<VersionId>) -> Answered {
-        let place = {
-            let index = self.inner.index.borrow();
-            let Some(entry) = index.version(bucket, key, version) else {
-                return Ok(Answer::Object(Looked::Missing));
-            };
-            if entry.is_delete_marker() {
-                let newest = index.version(bucket, key, None).map(|newest| newest.sequence);
-                return Ok(Answer::Object(Looked::DeleteMarker {
-                    version: entry.version(),
-                    modified: entry.modified(),
-                    is_latest: newest == Some(entry.sequence),
-                }));
+    /// The answer to a request that asks for nothing but memory: no task need be made for it.
+    pub(super) fn serve_now(&self, request: &Request) -> Option<Answered> {
+        match request {
+            Request::Get { bucket, key, version } => {
+                let looked = match self.look_up(*bucket, key, *version) {
+                    Ok(place) => Looked::Found(self.cached(place.location)?),
+                    Err(nothing) => nothing,
+                };
+                Some(Ok(Answer::Object(looked)))
             }
-            entry.record()
+            Request::List { bucket, query } => Some(Ok(self.serve_list(*bucket, query))),
+            _ => None,
+        }
+    }
+
+    async fn serve_get(&self, bucket: BucketId, key: &[u8], version: Option<VersionId>) -> Answered {
+        let looked = match self.look_up(bucket, key, version) {
+            Ok(place) => Looked::Found(self.object_record(bucket, key, place).await?),
+            Err(nothing) => nothing,
         };
-        Ok(Answer::Object(Looked::Found(self.object_record(bucket, key, place).await?)))
+        Ok(Answer::Object(looked))
+    }
+
+    /// Where a version's record is, or why there is none to be had.
+    fn look_up(
+        &self,
+        bucket: BucketId,
+        key: &[u8],
+        version: Option<VersionId>,
+    ) -> Result<RecordPlace, Looked> {
+        let index = self.inner.index.borrow();
+        let entry = index.version(bucket, key, version).ok_or(Looked::Missing)?;
+        if entry.is_delete_marker() {
+            let newest = index.version(bucket, key, None).map(|newest| newest.sequence);
+            return Err(Looked::DeleteMarker {
+                version: entry.version(),
+                modified: entry.modified(),
+                is_latest: newest == Some(entry.sequence),
+            });
+        }
+        Ok(entry.record())
+    }
+
+    fn serve_list(&self, bucket: BucketId, query: &ListQuery) -> Answer {
+        let index = self.inner.index.borrow();
+        Answer::Page(index.buckets.get(&bucket).map_or(EMPTY_PAGE, |shard| shard.list(query)))
+    }
+
+    fn cached(&self, location: Location) -> Option<Arc<ObjectPut>> {
+        let put = self.inner.cache.borrow_mut().get(&location).cloned()?;
+        self.inner.meters.cache_hits.increment();
+        Some(put)
     }
 
     /// The record of a version, from the cache or the log. The caller's read pin keeps the segment.
@@ -161,9 +193,8 @@ impl<H: Host> Engine<H> {
         place: RecordPlace,
     ) -> Result<Arc<ObjectPut>, EngineError> {
         let RecordPlace { location, sequence } = place;
-        if let Some(put) = self.inner.cache.borrow_mut().get(&location) {
-            self.inner.meters.cache_hits.increment();
-            return Ok(put.clone());
+        if let Some(put) = self.cached(location) {
+            return Ok(put);
         }
         self.inner.meters.cache_misses.increment();
         let began = self.host().monotonic();

@@ -369,12 +369,15 @@ impl Core {
 
     /// Takes what other threads left: calls, replies, connections, a new phase.
     fn look(self: &Rc<Self>) {
+        let mut answered = Vec::new();
         self.exchange.receive(|delivery| match delivery {
-            Delivery::Request(caller, Question::Engine(message)) => {
-                let answer = self.engine.handle(message);
-                let exchange = self.exchange.clone();
-                self.host.spawn(async move { exchange.reply(caller, Answer::Engine(answer.await)) });
-            }
+            Delivery::Request(caller, Question::Engine(message)) => match self.engine.answer_now(&message) {
+                Some(reply) => answered.push((caller, reply)),
+                None => {
+                    let (exchange, answer) = (self.exchange.clone(), self.engine.handle(message));
+                    self.host.spawn(async move { exchange.reply(caller, Answer::Engine(answer.await)) });
+                }
+            },
             Delivery::Request(caller, Question::Counts(buckets)) => {
                 let core = self.clone();
                 self.host.spawn(async move {
@@ -384,6 +387,10 @@ impl Core {
             }
             Delivery::Connection(connection) => self.take_over(connection),
         });
+        // Not before all queues were emptied: whoever is answered may send more at once.
+        for (caller, reply) in answered {
+            self.exchange.reply(caller, Answer::Engine(reply));
+        }
         self.changed.raise();
         if self.mailbox.has_news() || self.life.reached(Phase::Draining) {
             self.delivery_work.raise();

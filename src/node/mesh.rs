@@ -301,7 +301,7 @@ impl<M: 'static, R: 'static, C: 'static> Exchange<M, R, C> {
 
     /// Empties this core's queues: resolves calls that were answered, sends calls that waited for them, and
     /// gives everything else to `each`. Runs on each wake-up. What it does is bounded by the queues:
-    /// `each` must only start tasks, so nobody can answer a request meanwhile.
+    /// `each` must answer no request: its caller could send the next one meanwhile, and so on.
     pub fn receive(&self, mut each: impl FnMut(Delivery<M, C>)) {
         self.inner.bells[self.inner.me].answer();
         for (core, peer) in self.inner.peers.iter().enumerate() {

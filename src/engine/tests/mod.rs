@@ -58,7 +58,13 @@ impl Mesh for SimMesh {
         Box::pin(async move {
             crate::base::local::yield_now().await;
             match engine {
-                Some(inner) => Engine { inner }.handle(message).await,
+                Some(inner) => {
+                    let engine = Engine { inner };
+                    match engine.answer_now(&message) {
+                        Some(reply) => reply,
+                        None => engine.handle(message).await,
+                    }
+                }
                 None => Reply::stopping(),
             }
         })
