@@ -191,6 +191,15 @@ fn whatever_the_package_takes_along_is_there() {
 }
 
 #[test]
+fn the_debian_changelog_begins_with_this_version() {
+    let wanted = format!("ringcask ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(
+        read("packaging/changelog").starts_with(&wanted),
+        "packaging/changelog does not begin with {wanted}"
+    );
+}
+
+#[test]
 fn the_scripts_of_the_package_are_clean() {
     for script in ["packaging/postinst", "packaging/postrm", "packaging/build-deb"] {
         accepted("shellcheck", &[], &read(script));
@@ -205,4 +214,25 @@ fn the_environment_file_names_variables_that_the_node_reads() {
     assert_eq!(names, ["ROOT_USER", "ROOT_PASSWORD", "MASTER_KEY"]);
     // systemd reads it as a list of assignments: nothing is one until somebody makes it one.
     assert!(text.lines().all(|line| line.is_empty() || line.starts_with('#')));
+}
+
+/// Of Cyberduck's profile: a property list whose dictionary pairs keys with values.
+#[test]
+fn the_profile_of_cyberduck_is_a_property_list() {
+    let text = read("docs/clients/ringcask.cyberduckprofile");
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..Default::default() };
+    let document = roxmltree::Document::parse_with_options(&text, options).unwrap();
+    let plist = document.root_element();
+    assert!(plist.has_tag_name("plist"));
+    let dictionary = plist.first_element_child().filter(|element| element.has_tag_name("dict")).unwrap();
+    let entries: Vec<_> = dictionary.children().filter(roxmltree::Node::is_element).collect();
+    let value_of = |wanted: &str| {
+        let pair = entries.chunks_exact(2).find(|pair| pair[0].text() == Some(wanted));
+        pair.and_then(|pair| pair[1].text()).unwrap_or_else(|| panic!("no {wanted}"))
+    };
+    assert_eq!(entries.len() % 2, 0);
+    for (at, entry) in entries.iter().enumerate() {
+        assert_eq!(entry.has_tag_name("key"), at % 2 == 0, "{entry:?}");
+    }
+    assert_eq!((value_of("Protocol"), value_of("Region")), ("s3", "us-east-1"));
 }

@@ -102,25 +102,56 @@ fn exported<'a>(printed: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn the_first_start_shows_credentials_that_can_be_pasted_and_later_ones_do_not() {
-    let data = tempfile::tempdir().unwrap();
-    let node = Node::start(ringcask(data.path(), &[]));
-    let secret = exported(&node.printed, "AWS_SECRET_ACCESS_KEY").to_owned();
-    assert_eq!(secret.len(), 40);
+fn the_first_start_shows_what_can_be_pasted_and_the_secret_to_a_terminal_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("it's a drive");
+    let node = Node::start(ringcask(&data, &[]));
     assert_eq!(exported(&node.printed, "AWS_ACCESS_KEY_ID").len(), 20);
     assert_eq!(exported(&node.printed, "AWS_DEFAULT_REGION"), "us-east-1");
     assert_eq!(exported(&node.printed, "AWS_ENDPOINT_URL"), format!("http://{}", node.address));
-    let pasted = |line: &&str| line.starts_with("export ") || line.starts_with("aws ");
-    assert_eq!(node.printed.lines().filter(pasted).count(), 3, "{}", node.printed);
+    let pasted: Vec<_> =
+        node.printed.lines().filter(|line| line.starts_with("export ") || line.starts_with("aws ")).collect();
+    assert_eq!(pasted.len(), 3, "{}", node.printed);
+
+    // What is no terminal is a journal: the secret is not there, and the pasted line finds it.
+    let file = data.join("root-credentials.toml");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let script = format!("{}\necho \"$AWS_SECRET_ACCESS_KEY\"", pasted[0]);
+    let shell = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let secret = String::from_utf8(shell.stdout).unwrap().trim().to_owned();
+    assert_eq!(secret.len(), 40, "{}", node.printed);
+    assert!(fs::read_to_string(&file).unwrap().contains(&secret));
+    assert!(!node.printed.contains(&secret), "{}", node.printed);
     node.stop();
 
-    let file = data.path().join("root-credentials.toml");
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(fs::read_to_string(&file).unwrap().contains(&secret));
-
-    let node = Node::start(ringcask(data.path(), &[]));
+    let node = Node::start(ringcask(&data, &[]));
     assert!(!node.printed.contains(&secret), "{}", node.printed);
     assert!(node.printed.contains("root-credentials.toml"), "{}", node.printed);
+    node.stop();
+}
+
+#[test]
+fn on_a_terminal_the_first_start_shows_the_secret_it_made() {
+    let data = tempfile::tempdir().unwrap();
+    let ours =
+        rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
+    rustix::pty::grantpt(&ours).unwrap();
+    rustix::pty::unlockpt(&ours).unwrap();
+    let name = rustix::pty::ptsname(&ours, Vec::new()).unwrap();
+    let theirs = fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let mut command = ringcask(data.path(), &[]);
+    command.stdout(theirs);
+    let child = command.spawn().unwrap();
+    // Else a node that does not start would leave its terminal open, and the reader below waiting.
+    drop(command);
+    let mut node = Node { child, address: SocketAddr::from(([0; 4], 0)), printed: String::new() };
+    let mut out = BufReader::new(fs::File::from(ours));
+    while !node.printed.contains("listening on ") {
+        out.read_line(&mut node.printed).unwrap_or_else(|error| panic!("{error}: {}", node.printed));
+    }
+    let secret = exported(&node.printed, "AWS_SECRET_ACCESS_KEY");
+    assert_eq!(secret.len(), 40, "{}", node.printed);
+    assert!(fs::read_to_string(data.path().join("root-credentials.toml")).unwrap().contains(secret));
     node.stop();
 }
 
@@ -322,10 +353,13 @@ fn data_sealed_with_another_master_key_is_refused() {
     let error = refusal(other);
     assert!(error.contains("sealed with another master key"), "{error}");
 
-    // The right key may come from anywhere.
+    // The right key may come from anywhere; where it is missing, none is made in its place.
     let elsewhere = tempfile::tempdir().unwrap();
     let moved = elsewhere.path().join("key");
     fs::rename(&file, &moved).unwrap();
+    let error = refusal(ringcask(data.path(), &[]));
+    assert!(error.contains("put the copy back"), "{error}");
+    assert!(!file.exists());
     Node::start(ringcask(data.path(), &["--master-key-file", moved.to_str().unwrap()])).stop();
     let mut given = ringcask(data.path(), &[]);
     given.env("RINGCASK_MASTER_KEY", key.trim());

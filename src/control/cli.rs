@@ -15,8 +15,8 @@ Examples:
   ringcask --listen 0.0.0.0:9000 --cores 4       reachable from other machines, four cores
   ringcask --config /etc/ringcask.toml           settings from a file
 
-The first start makes root credentials and shows them once; set RINGCASK_ROOT_USER and
-RINGCASK_ROOT_PASSWORD to bring your own. A setting on the command line wins over its
+The first start makes root credentials and shows them once, on a terminal; set RINGCASK_ROOT_USER
+and RINGCASK_ROOT_PASSWORD to bring your own. A setting on the command line wins over its
 environment variable, which wins over the file.";
 
 /// The version of the package, and for release builds from a checkout the commit (build.rs).

@@ -1,7 +1,8 @@
 //! Root credentials: taken from the environment, read from the first data directory, or made there.
 //!
-//! The secret is shown once, by the start that made it. It stands in one file that its owner alone can
-//! read, and never in a log: [`Secret`] does not print itself.
+//! The secret is shown once, by the start that made it, and on a terminal alone: what is no terminal is a
+//! journal or a log that others read. It stands in one file that its owner alone can read, and never in a
+//! log: [`Secret`] does not print itself.
 
 use std::path::{Path, PathBuf};
 
@@ -124,25 +125,44 @@ fn store(credentials: &Credentials, directory: &Path) -> std::io::Result<()> {
 }
 
 /// What a start prints so that the node can be used from a shell: after the credentials were made or given,
-/// three lines to paste; later, where they are.
-pub fn instructions(credentials: &Credentials, origin: &Origin, region: &str, endpoint: &str) -> String {
-    let (id, secret) = match origin {
-        Origin::Made(_) => (credentials.access_key_id.as_str(), credentials.secret_access_key.reveal()),
-        Origin::Environment => ("\"$RINGCASK_ROOT_USER\"", "\"$RINGCASK_ROOT_PASSWORD\""),
+/// three lines to paste; later, where they are. The secret is in it only if the credentials were just made and
+/// `is_terminal`; elsewhere the line to paste reads it from its file.
+pub fn instructions(
+    credentials: &Credentials,
+    origin: &Origin,
+    region: &str,
+    endpoint: &str,
+    is_terminal: bool,
+) -> String {
+    let id = credentials.access_key_id.as_str();
+    let (first, id, secret) = match origin {
         Origin::File(path) => return format!("the root credentials are in {}\n", path.display()),
-    };
-    let first = match origin {
+        Origin::Environment => (
+            format!("root credentials are taken from {USER_VARIABLE} and {PASSWORD_VARIABLE}"),
+            format!("\"${USER_VARIABLE}\""),
+            format!("\"${PASSWORD_VARIABLE}\""),
+        ),
+        Origin::Made(path) if is_terminal => (
+            format!("made root credentials, shown this once and kept in {}", path.display()),
+            id.to_owned(),
+            credentials.secret_access_key.reveal().to_owned(),
+        ),
         Origin::Made(path) => {
-            format!("made root credentials, shown this once and kept in {}; to use them:", path.display())
+            (format!("made root credentials, kept in {}", path.display()), id.to_owned(), read_by_shell(path))
         }
-        _ => format!("root credentials are taken from {USER_VARIABLE} and {PASSWORD_VARIABLE}; to use them:"),
     };
     format!(
-        "{first}\n\n\
+        "{first}; to use them:\n\n\
          export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret}\n\
          export AWS_DEFAULT_REGION={region} AWS_ENDPOINT_URL={endpoint}\n\
          aws s3 mb s3://my-bucket\n\n"
     )
+}
+
+/// What a shell replaces by the secret in the file, for whoever may read it.
+fn read_by_shell(path: &Path) -> String {
+    let quoted = path.display().to_string().replace('\'', r"'\''");
+    format!(r#""$(sed -n 's/^secret_access_key = "\(.*\)"$/\1/p' '{quoted}')""#)
 }
 
 #[cfg(test)]
@@ -243,16 +263,24 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_is_shown_by_the_start_that_made_it_and_never_again() {
+    fn the_secret_is_shown_on_the_terminal_of_the_start_that_made_it_and_nowhere_else() {
         let credentials = make().unwrap();
         let secret = credentials.secret_access_key.reveal();
-        let show = |origin| instructions(&credentials, &origin, "us-east-1", "http://127.0.0.1:9000");
-        let made = show(Origin::Made("/srv/root-credentials.toml".into()));
+        let show = |origin, is_terminal| {
+            instructions(&credentials, &origin, "us-east-1", "http://127.0.0.1:9000", is_terminal)
+        };
+        let path = PathBuf::from("/srv/root-credentials.toml");
+        let made = show(Origin::Made(path.clone()), true);
         assert!(made.contains(secret));
-        let pasted: Vec<_> =
-            made.lines().filter(|l| l.starts_with("export ") || l.starts_with("aws ")).collect();
-        assert_eq!(pasted.len(), 3);
-        assert!(!show(Origin::File("/srv/root-credentials.toml".into())).contains(secret));
-        assert!(!show(Origin::Environment).contains(secret));
+        let to_journal = show(Origin::Made(path.clone()), false);
+        assert!(!to_journal.contains(secret) && to_journal.contains("kept in /srv/root-credentials.toml"));
+        for text in [made, to_journal] {
+            let pasted = text.lines().filter(|l| l.starts_with("export ") || l.starts_with("aws "));
+            assert_eq!(pasted.count(), 3, "{text}");
+        }
+        for is_terminal in [true, false] {
+            assert!(!show(Origin::File(path.clone()), is_terminal).contains(secret));
+            assert!(!show(Origin::Environment, is_terminal).contains(secret));
+        }
     }
 }

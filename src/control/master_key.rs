@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::data_directory::DataDirectory;
 use super::private_file;
 use crate::crypt::{Key, MasterKey};
+use crate::engine::format::FileName;
 
 /// Name of the file in a data directory.
 pub const FILE_NAME: &str = "ringcask.master-key";
@@ -76,12 +77,27 @@ fn of_directories(directories: &[DataDirectory]) -> Result<(MasterKey, Origin), 
     }
     let directory = directories[0].path();
     let path = directory.join(FILE_NAME);
+    if directories.iter().any(|directory| holds_log(directory.path())) {
+        return Err(format!(
+            "the node has data, and its master key is not in {}: put the copy back there (mode 600), or give it with \
+             --master-key-file or {VARIABLE}",
+            path.display()
+        ));
+    }
     let mut bytes = Zeroizing::new([0; Key::BYTES]);
     getrandom::fill(&mut *bytes).map_err(|error| format!("the kernel gave no random bytes: {error}"))?;
     let text = Zeroizing::new(format!("{}\n", &*Zeroizing::new(STANDARD.encode(*bytes))));
     private_file::store(directory, FILE_NAME, FILE_NAME_NEW, &text)
         .map_err(|error| format!("cannot store the master key in {}: {error}", path.display()))?;
     Ok((MasterKey::new(Key::new(*bytes)), Origin::Made(path)))
+}
+
+/// Whether a node has stored something in the directory: its log begins after the master key is there.
+fn holds_log(directory: &Path) -> bool {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    files
+        .filter_map(|file| file.file_name().into_string().ok())
+        .any(|name| matches!(FileName::parse(&name), Some(FileName::Log(_))))
 }
 
 /// Reads base64 of exactly the key's length.
@@ -121,6 +137,18 @@ mod tests {
         let (found, origin) = obtain(nothing, None, &directories).unwrap();
         assert_eq!(origin, Origin::File(path));
         assert_eq!(found.reveal(), made.reveal());
+    }
+
+    #[test]
+    fn no_key_is_made_for_data_that_was_written_under_another() {
+        let parent = tempfile::tempdir().unwrap();
+        let directories = directories(parent.path());
+        fs::write(parent.path().join("b/log-00000001"), "").unwrap();
+        let error = obtain(nothing, None, &directories).unwrap_err();
+        assert!(error.contains("put the copy back") && error.contains("a/ringcask.master-key"), "{error}");
+        assert!(!parent.path().join("a").join(FILE_NAME).exists());
+        let given = |name: &str| (name == VARIABLE).then(|| STANDARD.encode([7; 32]));
+        assert!(obtain(given, None, &directories).is_ok());
     }
 
     #[test]

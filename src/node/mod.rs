@@ -18,7 +18,7 @@ pub mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::thread;
@@ -113,7 +113,8 @@ fn serve(
             path.display()
         ));
     }
-    show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint));
+    let is_terminal = std::io::stdout().is_terminal();
+    show(&credentials::instructions(&credentials, &origin, &settings.region, &endpoint, is_terminal));
     show(tls.as_ref().map_or("", |tls| tls.instructions()));
     let mut audit = AuditLog::start(&settings)?;
     let webhooks = Webhooks::start(&settings.notification_targets, cores)

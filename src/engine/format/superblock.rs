@@ -67,7 +67,10 @@ impl Superblock {
         }
         let version = from.u32().map_err(|_| short())?;
         if version != FORMAT_VERSION {
-            return Err(format!("its format version is {version}, this binary reads {FORMAT_VERSION}"));
+            let who = if version > FORMAT_VERSION { "a later" } else { "an earlier" };
+            return Err(format!(
+                "its format version is {version}, this binary reads {FORMAT_VERSION}: start {who} version of ringcask"
+            ));
         }
         let mut read = || -> Result<(Self, u32), super::codec::Malformed> {
             let superblock = Self {

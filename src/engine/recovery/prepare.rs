@@ -132,8 +132,8 @@ async fn read<D: Disk>(disk: &D, drive: usize) -> Result<Option<Superblock>, Ope
         }
         (None, Some((name, why))) => {
             let why = why.as_deref().unwrap_or_default();
-            let other = "and the drive has no whole copy of it";
-            Err(OpenError::Foreign(format!("{name} of drive {drive}: {why}, {other}")))
+            let other = "the other of its two files is no better";
+            Err(OpenError::Foreign(format!("{name} of drive {drive}: {why}; {other}")))
         }
         (None, None) => Ok(None),
     }
