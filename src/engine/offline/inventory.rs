@@ -254,13 +254,18 @@ fn check_belonging(inventory: &Inventory, drives: usize, findings: &mut Findings
         }
         if (superblock.epoch, superblock.generation) != (newest.epoch, newest.generation) {
             let (epoch, newest) = (superblock.epoch, newest.epoch);
-            findings.add(
-                Severity::Note,
-                Area::Superblock,
-                spot,
-                format!("it is of start {epoch}, the newest of start {newest}"),
-                "the same start on all drives; a start was cut off, and the next one mends it",
-            );
+            let (severity, expected) = match newest.saturating_sub(epoch) {
+                0 | 1 => {
+                    let why = "the same start on all drives; a start was cut off, and the next one mends it";
+                    (Severity::Note, why)
+                }
+                _ => (
+                    Severity::Damage,
+                    "the same start on all drives, or the last but one: it is an older copy",
+                ),
+            };
+            let found = format!("it is of start {epoch}, the newest of start {newest}");
+            findings.add(severity, Area::Superblock, spot, found, expected);
         }
     }
     Ok(())

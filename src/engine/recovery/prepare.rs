@@ -27,6 +27,15 @@ pub async fn prepare<H: Host>(
         None => first(host, cores),
     };
     check_belonging(&found, &next, host.disks().len())?;
+    check_age(&found, next.epoch, accepts_damage)?;
+    // A start that was cut off below has left drives one start behind. They are brought up before another start
+    // counts, so a drive that is further behind was away, whatever was cut off.
+    for (drive, disk) in host.disks().iter().enumerate() {
+        if found[drive].as_ref().is_some_and(|superblock| superblock.epoch < next.epoch) {
+            next.drive = drive as u32;
+            write(disk, &next).await.map_err(|error| of_drive(error, drive))?;
+        }
+    }
     // New drives join one after the other, each as the last one so far, before any drive counts on them: a
     // start that is cut off here can be repeated.
     for (drive, disk) in host.disks().iter().enumerate().filter(|(drive, _)| found[*drive].is_none()) {
@@ -104,6 +113,24 @@ fn check_belonging(
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// Refuses a drive that was away while the node started without it: an older copy, which lacks what was acknowledged
+/// since. `newest`: the start that the others have seen.
+fn check_age(found: &[Option<Superblock>], newest: u64, accepts_damage: bool) -> Result<(), OpenError> {
+    for (drive, superblock) in found.iter().enumerate() {
+        let missed = superblock.as_ref().map_or(0, |superblock| newest - superblock.epoch);
+        if missed < 2 {
+            continue;
+        }
+        let why = format!("drive {drive} of the node missed its last {missed} starts: it is an older copy");
+        if !accepts_damage {
+            let else_ = "mount the drive itself, or copies of all drives that are of one moment";
+            return Err(OpenError::Foreign(format!("{why}; {else_}")));
+        }
+        tracing::error!("{why}, and what was acknowledged since is missing");
     }
     Ok(())
 }

@@ -1,7 +1,12 @@
-//! Stories of a drive that fails beside others: it takes its own keys with it, and nothing else.
+//! Stories of a drive that fails beside others: it takes its own keys with it, and nothing else. And of one that
+//! comes back as it was before.
+
+use std::time::Duration;
 
 use super::*;
+use crate::base::limits::BLOCK_BYTES;
 use crate::io::sim::Faults;
+use crate::io::{Buffer, Durability};
 
 /// A drive that is no longer there: everything fails.
 fn gone() -> Faults {
@@ -146,4 +151,66 @@ fn a_drive_that_cannot_be_read_is_named_by_the_start_that_it_refuses() {
         let refused = Node::start(&simulation, 2, 2).await.err();
         assert!(matches!(refused, Some(OpenError::Drive(1, _))), "{refused:?}");
     });
+}
+
+/// The superblocks of a drive, to be put back.
+async fn superblocks(simulation: &Simulation, drive: usize) -> Vec<Buffer> {
+    let disk = simulation.disk(drive);
+    let mut all = Vec::new();
+    for name in SUPERBLOCK_NAMES {
+        let file = disk.open(name, OpenMode::Read).await.unwrap();
+        let (read, buffer) = disk.read(&file, 0, Buffer::heap(BLOCK_BYTES), 0..BLOCK_BYTES).await;
+        assert_eq!(read.unwrap(), BLOCK_BYTES);
+        all.push(buffer);
+    }
+    all
+}
+
+async fn put_back(simulation: &Simulation, drive: usize, superblocks: Vec<Buffer>) {
+    let disk = simulation.disk(drive);
+    for (name, block) in SUPERBLOCK_NAMES.into_iter().zip(superblocks) {
+        let file = disk.open(name, OpenMode::Write).await.unwrap();
+        disk.write(&file, 0, block, 0..BLOCK_BYTES, Durability::Durable).await.0.unwrap();
+    }
+}
+
+#[test]
+fn an_older_copy_of_a_drive_beside_newer_ones_is_refused() {
+    let simulation = Simulation::new(1);
+    simulation.block_on(async {
+        drop(Story::begin(&simulation).await);
+        let old = superblocks(&simulation, 1).await;
+        for _ in 0..2 {
+            drop(Node::start(&simulation, 2, 2).await.unwrap());
+        }
+        put_back(&simulation, 1, old).await;
+        let refused = Node::start(&simulation, 2, 2).await.err();
+        let why = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(why.contains("drive 1") && why.contains("missed its last 2 starts"), "{why}");
+        let told = Options { accept_damage: true, ..small() };
+        Node::start_with(&simulation, 2, 2, told).await.unwrap();
+    });
+}
+
+#[test]
+fn starts_that_are_cut_off_again_and_again_make_no_drive_look_old() {
+    for seed in 0..60 {
+        let simulation = Simulation::new(seed);
+        simulation.block_on(async { drop(Node::start(&simulation, 2, 2).await.unwrap()) });
+        simulation.crash();
+        for round in 0..6 {
+            simulation.block_on(async {
+                let host = simulation.host_with_arena(2, 8 << 20);
+                let starting = host.clone();
+                host.spawn(async move { drop(prepare(&starting, 2, false).await) });
+                // It takes some milliseconds.
+                host.sleep(Duration::from_micros((seed * 997 + round * 1723) % 6000)).await;
+            });
+            simulation.crash();
+        }
+        simulation.block_on(async {
+            let started = Node::start(&simulation, 2, 2).await;
+            assert!(started.is_ok(), "seed {seed}: {:?}", started.err());
+        });
+    }
 }
