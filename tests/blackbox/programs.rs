@@ -1,6 +1,7 @@
 //! Load generators and conformance suites of others: they must report nothing.
 
-use crate::node::Node;
+use crate::certificates::Authority;
+use crate::node::{Node, Options};
 use crate::tools;
 
 /// MinIO's Go client the way the warp benchmark uses it: put, get, delete, list, stat, mixed, multipart,
@@ -16,6 +17,39 @@ fn a_load_generator_meets_no_errors() {
     let mut command = tools::command("load", &node);
     command.args(["-seconds", "3", "-size", "50000000", "put", "get"]);
     println!("{}", tools::run(command));
+}
+
+/// The warp benchmark itself, a moment of each kind, with the checksums that it knows.
+#[test]
+fn warp_meets_no_errors_over_https() {
+    tools::programs();
+    let authority = Authority::new();
+    let arguments = authority.issue("node").arguments();
+    let options = Options { arguments, authority: Some(authority.bundle()), ..Options::default() };
+    let node = Node::start_with(options);
+    for (kind, arguments) in [
+        ("put", &["--obj.size=300KiB", "--checksum=CRC64NVME"][..]),
+        ("put", &["--obj.size=10KiB", "--md5"]),
+        ("get", &["--obj.size=100KiB", "--objects=60", "--range"]),
+        ("mixed", &["--obj.size=100KiB", "--objects=60"]),
+        ("list", &["--obj.size=1KiB", "--objects=200"]),
+        ("delete", &["--obj.size=1KiB", "--objects=160", "--batch=10"]),
+        ("versioned", &["--obj.size=10KiB", "--objects=60"]),
+        ("retention", &["--obj.size=1KiB", "--objects=20"]),
+        ("multipart", &["--parts=4", "--part.size=5MiB"]),
+        ("multipart-put", &["--parts=2", "--part.concurrent=2", "--part.size=5MiB"]),
+    ] {
+        let mut command = tools::command("warp", &node);
+        command.env("WARP_HOST", node.address().to_string());
+        command.env("WARP_ACCESS_KEY", &node.credentials().access_key_id);
+        command.env("WARP_SECRET_KEY", &node.credentials().secret_key);
+        command.arg(kind).args(["--tls", "--no-color", "--duration=1s", "--concurrent=4"]).args(arguments);
+        command.args(["--benchdata=data", "--bucket", &format!("warp-{kind}")]);
+        let text = tools::run(command);
+        // Errors of single requests do not end it.
+        assert!(!text.contains("<ERROR>") && !text.contains("Errors:"), "{kind}: {text}");
+        println!("{kind}: {text}");
+    }
 }
 
 #[test]

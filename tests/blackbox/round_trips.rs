@@ -70,3 +70,9 @@ fn rclone_round_trips() {
 fn minio_py_round_trips() {
     round_trip("round_trip_minio.py", &[]);
 }
+
+#[test]
+fn mc_round_trips() {
+    tools::programs();
+    round_trip("round_trip_mc.py", &[]);
+}

@@ -152,6 +152,12 @@ fn minio_py_round_trips_over_https() {
     round_trip("round_trip_minio.py", &[]);
 }
 
+#[test]
+fn mc_round_trips_over_https() {
+    tools::programs();
+    round_trip("round_trip_mc.py", &[]);
+}
+
 /// MinIO's Go client, which sends trailing checksums without signatures over https.
 #[test]
 fn a_load_generator_meets_no_errors_over_https() {
@@ -202,6 +208,45 @@ fn certificates_are_renewed_under_load_and_no_request_notices() {
         }
         over.store(true, Ordering::Relaxed);
     });
+}
+
+/// An upload of which half has come, and a download of which the client has read nothing yet.
+#[test]
+fn requests_under_way_end_under_the_certificate_they_began_with() {
+    let authority = Authority::new();
+    let node = node_of(&authority);
+    let config = authority.client();
+    let mut client = client_of(&node, config.clone());
+    client.put_bucket(BUCKET);
+    let body = payload(5, 20_000_000);
+    client.put(BUCKET, "there", &body).expect(200);
+    let mut under_way = [(); 4].map(|()| client_of(&node, config.clone()));
+    let upload = Request::new("PUT", "/box/new").body(body.clone());
+    let uploads = under_way.iter().map(|client| client.sign(upload.clone()).bytes()).collect::<Vec<_>>();
+    for (number, client) in under_way.iter_mut().enumerate() {
+        let download = client.sign(Request::new("GET", "/box/there")).bytes();
+        let connection = client.connection().unwrap();
+        let half = &uploads[number][..uploads[number].len() / 2];
+        connection.send(if number % 2 == 0 { half } else { &download }).unwrap();
+    }
+    for _ in 0..2 {
+        let before = certificate_for(&node, "localhost", config.clone());
+        authority.issue("node");
+        node.hang_up();
+        until("the new certificate is served", || {
+            certificate_for(&node, "localhost", config.clone()) != before
+        });
+    }
+    for (number, client) in under_way.iter_mut().enumerate() {
+        let connection = client.connection().unwrap();
+        if number % 2 == 0 {
+            connection.send(&uploads[number][uploads[number].len() / 2..]).unwrap();
+        }
+        let answer = connection.receive(false).unwrap().expect(200);
+        assert!(number % 2 == 0 || answer.body == body);
+        // The connection goes on, too.
+        assert!(client.get(BUCKET, "new").expect(200).body == body);
+    }
 }
 
 #[test]

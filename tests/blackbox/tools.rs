@@ -10,17 +10,29 @@ use crate::node::Node;
 /// missing and how to get it.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
-        let folder = target.join("clients");
-        let output = Command::new("bash")
-            .arg(sources().join("setup"))
-            .arg(&folder)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("bash does not run: {error}"))?;
-        if output.status.success() { Ok(folder) } else { Err(text(&output)) }
-    });
+    there(FOLDER.get_or_init(|| set_up(&[])))
+}
+
+/// Has `mc` and `warp` built, for [`command`]: minutes, the first time.
+pub fn programs() -> &'static Path {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    there(FOLDER.get_or_init(|| set_up(&["mc", "warp"])))
+}
+
+fn set_up(programs: &[&str]) -> Result<PathBuf, String> {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder");
+    let folder = target.join("clients");
+    let output = Command::new("bash")
+        .arg(sources().join("setup"))
+        .arg(&folder)
+        .args(programs)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("bash does not run: {error}"))?;
+    if output.status.success() { Ok(folder) } else { Err(text(&output)) }
+}
+
+fn there(folder: &'static Result<PathBuf, String>) -> &'static Path {
     match folder {
         Ok(folder) => folder,
         Err(why) => panic!("the clients can't be set up:\n{why}"),

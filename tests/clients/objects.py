@@ -39,6 +39,20 @@ ODD_NAMES = [
     "é" * 512,
 ]
 
+# For clients that map keys to paths: doubled slashes and dots alone can't be written through them.
+FILE_NAMES = [
+    "a space",
+    "a+plus",
+    "a%percent%20sign%2Fand so on",
+    "ünï/côdé/日本/🦀",
+    "quotes \"double\" 'single' `back`",
+    "less<than>&amp;",
+    "query?a=b&c=d",
+    "hash#tag",
+    "punctuation !$()*,:;=@[]^_{|}~-.",
+    "é" * 120,
+]
+
 
 def payload(size, seed=1):
     """`size` reproducible bytes."""

@@ -6,20 +6,7 @@ import subprocess
 import objects
 from objects import payload, same
 
-# rclone maps keys to paths: doubled slashes and dots alone can't be written through it.
-NAMES = [
-    "a space",
-    "a+plus",
-    "a%percent%20sign%2Fand so on",
-    "ünï/côdé/日本/🦀",
-    "quotes \"double\" 'single' `back`",
-    "less<than>&amp;",
-    "query?a=b&c=d",
-    "hash#tag",
-    "back\\slash",
-    "punctuation !$()*,:;=@[]^_{|}~-.",
-    "é" * 120,
-]
+NAMES = [*objects.FILE_NAMES, "back\\slash"]
 
 
 def rclone(*arguments, stdin=None):
