@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,6 +20,7 @@ use crate::health::ask;
 use crate::http::{Connection, Response};
 use crate::identities::{credentials, manage, manage_json};
 use crate::node::{Node, Options};
+use crate::receiver;
 use crate::sign::Credentials;
 
 /// Bounds every wait: only a hang reaches it.
@@ -288,18 +288,20 @@ struct Receiver {
 
 impl Receiver {
     fn start(status: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let this = Self { address, status: Arc::new(status.into()), accepted: Arc::default() };
-        let (status, accepted) = (this.status.clone(), this.accepted.clone());
-        // It ends with the process.
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (status, accepted) = (status.clone(), accepted.clone());
-                thread::spawn(move || serve(stream, &status, &accepted));
+        let (status, accepted) = (Arc::new(AtomicU16::new(status)), Arc::<Mutex<Vec<_>>>::default());
+        let (answer, entries) = (status.clone(), accepted.clone());
+        let address = receiver::listen(move |head, body| {
+            while answer.load(Ordering::SeqCst) == 0 {
+                thread::sleep(Duration::from_millis(10));
             }
+            let status = answer.load(Ordering::SeqCst);
+            if status == 200 {
+                let body = String::from_utf8(body).expect("lines of JSON");
+                entries.lock().unwrap().push((head, body));
+            }
+            Some(status)
         });
-        this
+        Self { address, status, accepted }
     }
 
     fn answer_with(&self, status: u16) {
@@ -308,33 +310,6 @@ impl Receiver {
 
     fn entries(&self) -> Vec<Value> {
         self.accepted.lock().unwrap().iter().flat_map(|(_, body)| entries(body)).collect()
-    }
-}
-
-/// Answers the requests of a connection until it is closed.
-fn serve(mut stream: TcpStream, status: &AtomicU16, accepted: &Mutex<Vec<(String, String)>>) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
-        });
-        let mut body = vec![0; length?];
-        reader.read_exact(&mut body).ok()?;
-        while status.load(Ordering::SeqCst) == 0 {
-            thread::sleep(Duration::from_millis(10));
-        }
-        let status = status.load(Ordering::SeqCst);
-        if status == 200 {
-            accepted.lock().unwrap().push((head, String::from_utf8(body).expect("lines of JSON")));
-        }
-        write!(stream, "HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\nok").ok()?;
     }
 }
 

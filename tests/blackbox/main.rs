@@ -12,6 +12,7 @@ mod content;
 mod http;
 mod node;
 mod process;
+mod receiver;
 mod sign;
 mod tools;
 mod volume;

@@ -2,11 +2,9 @@
 //! down in between.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -16,6 +14,7 @@ use serde_json::Value;
 
 use crate::client::{Client, Request, complete_upload, target};
 use crate::node::{Node, Options};
+use crate::receiver;
 
 /// Bounds every wait: only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,17 +39,14 @@ struct Message {
 
 impl Receiver {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let (sender, messages) = mpsc::channel();
         let status = Arc::new(Mutex::new(200));
         let answer = status.clone();
-        // It ends with the process.
-        thread::spawn(move || {
-            for stream in listener.incoming().map_while(Result::ok) {
-                let (sender, answer) = (sender.clone(), answer.clone());
-                thread::spawn(move || serve(stream, &sender, &answer));
-            }
+        let address = receiver::listen(move |head, body| {
+            let status = *answer.lock().unwrap();
+            let body = serde_json::from_slice(&body).expect("messages are JSON");
+            sender.send(Message { head, body, status }).ok()?;
+            (status != 0).then_some(status)
         });
         Self { address, messages, status }
     }
@@ -82,32 +78,6 @@ impl Receiver {
         let record = self.next_record();
         assert_eq!((&record["eventName"], &record["s3"]["object"]["key"]), (&name.into(), &key.into()));
         record
-    }
-}
-
-/// Answers the requests of a connection until it is closed.
-fn serve(mut stream: TcpStream, sender: &mpsc::Sender<Message>, answer: &Mutex<u16>) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if reader.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-        }
-        let length = head.lines().find_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            name.eq_ignore_ascii_case("content-length").then(|| value.parse().ok())?
-        });
-        let mut body = vec![0; length?];
-        reader.read_exact(&mut body).ok()?;
-        let status = *answer.lock().unwrap();
-        let body = serde_json::from_slice(&body).expect("messages are JSON");
-        sender.send(Message { head, body, status }).ok()?;
-        if status == 0 {
-            return None;
-        }
-        write!(stream, "HTTP/1.1 {status} Status\r\nContent-Length: 2\r\n\r\nok").ok()?;
     }
 }
 
