@@ -328,7 +328,7 @@ impl<H: Host> Engine<H> {
     /// Takes back what [`Engine::admit`] counted, of a change that failed. One that may be there after the next
     /// start counts until then.
     pub(super) fn withdraw(&self, bucket: BucketId, growth: u64, why: &EngineError) {
-        if !is_unknown(why) {
+        if !self.is_unknown(why) {
             self.inner.quotas.grew(bucket, growth);
         }
     }
@@ -365,13 +365,23 @@ impl<H: Host> Engine<H> {
 
     /// Takes that back, of a rename that did not happen.
     pub(super) fn withdraw_moved(&self, bucket: BucketId, growth: u64, why: &EngineError) {
-        if is_unknown(why) {
+        if self.is_unknown(why) {
             return;
         }
         self.inner.quotas.with(bucket, |share| {
             share.limit = share.limit.saturating_sub(growth);
             share.admitted = share.admitted.saturating_sub(growth);
         });
+    }
+
+    /// Whether a change that failed so may have happened. What failed before the log wrote anything, for want of a
+    /// next segment, leaves the log as it was; after a write that failed, it takes nothing more.
+    fn is_unknown(&self, error: &EngineError) -> bool {
+        match error {
+            EngineError::Failed(_) => self.inner.log.failure().is_some(),
+            EngineError::Stopping => true,
+            _ => false,
+        }
     }
 
     /// Takes bytes from this core's share that have come to another key, before they go from here.
@@ -386,11 +396,6 @@ impl<H: Host> Engine<H> {
     pub(super) fn end_leaving(&self, bucket: BucketId, bytes: u64) {
         self.inner.quotas.with(bucket, |share| share.leaving = share.leaving.saturating_sub(bytes));
     }
-}
-
-/// Whether a change that failed so may have happened.
-fn is_unknown(error: &EngineError) -> bool {
-    matches!(error, EngineError::Failed(_) | EngineError::Stopping)
 }
 
 /// The lock under which a bucket's quota is changed and given; no key is empty.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::base::local::oneshot;
+use crate::io::sim::Faults;
 
 const BUCKET: &str = "b";
 
@@ -212,6 +213,95 @@ fn a_quota_that_is_set_among_puts_counts_all_of_them() {
             assert!(held(&node, id) <= quota.max(before), "seed {seed}");
         });
     }
+}
+
+/// Keys that a core owns.
+fn keys_of(node: &Node, bucket: BucketId, core: usize) -> impl Iterator<Item = Vec<u8>> {
+    let owner = move |key: &Vec<u8>| node.core(0).owner(bucket, key) == core;
+    (0..).map(|number: u32| format!("key-{number}").into_bytes()).filter(owner)
+}
+
+/// What fits is exactly what is left: a byte more is refused.
+async fn check_left(node: &Node, bucket: BucketId, core: usize, left: u64) {
+    let key = keys_of(node, bucket, core).nth(500).unwrap();
+    let refused = put(node.core(core), bucket, &key, &content(1, left as usize + 1)).await;
+    assert_eq!(refused, Err(EngineError::QuotaExceeded { bytes: left + 1 }));
+    put(node.core(core), bucket, &key, &content(1, left as usize)).await.unwrap();
+}
+
+#[test]
+fn a_write_of_unknown_fate_counts_once_until_the_next_start_counts_what_is_there() {
+    for seed in 1..20 {
+        run(seed, |simulation| async move {
+            let node = Node::start(&simulation, 2, 2).await.unwrap();
+            let id = bucket(&node, Versioning::Unversioned, 10_000).await;
+            let keys: Vec<_> = keys_of(&node, id, 1).take(4).collect();
+            put(node.core(0), id, &keys[0], &content(1, 2000)).await.unwrap();
+            let upload = node.core(0).create_upload(id, &keys[2], Vec::new()).await.unwrap().id;
+            simulation.disk(1).set_faults(Faults { write_error: 1.0, ..Faults::default() });
+            // An object, in place of another or not; or a part.
+            let lost = match seed % 3 {
+                0 => put(node.core(0), id, &keys[1], &content(2, 3000)).await.map(drop),
+                1 => put(node.core(1), id, &keys[0], &content(2, 5000)).await.map(drop),
+                _ => {
+                    let payload = payload(node.core(0), &content(2, 3000)).await.unwrap();
+                    let etag = attributes(b"").etag;
+                    node.core(0).put_part(id, &keys[2], upload, 1, payload, etag, None).await.map(drop)
+                }
+            };
+            assert!(matches!(lost, Err(EngineError::Failed(_))), "seed {seed}: {lost:?}");
+            simulation.set_faults(Faults::default());
+            // The core takes nothing more, and what is tried there takes nothing from the others.
+            for number in 0..20 {
+                let key = &keys[1 + number % 3];
+                let refused = put(node.core(number), id, key, &content(3, 1000)).await;
+                assert!(matches!(refused, Err(EngineError::ReadOnly(_))), "seed {seed}: {refused:?}");
+            }
+            check_left(&node, id, 0, 5000).await;
+            simulation.crash();
+
+            let node = Node::start(&simulation, 2, 2).await.unwrap();
+            let there = held(&node, id);
+            assert!([7000, 10_000].contains(&there), "seed {seed}: {there}");
+            assert_eq!(used(&node).await.held_bytes, there);
+            check_left(&node, id, 1, 10_000 - there).await;
+            assert_eq!(held(&node, id), 10_000);
+        });
+    }
+}
+
+#[test]
+fn a_change_for_which_the_log_had_no_segment_takes_nothing_from_the_quota() {
+    run(1, |simulation| async move {
+        let node = Node::start_with(&simulation, 2, 2, tiny()).await.unwrap();
+        let (quota, bytes) = (2_000_000, 30_000);
+        let id = bucket(&node, Versioning::Unversioned, quota).await;
+        simulation.disk(1).set_faults(Faults { allocate_error: 1.0, ..Faults::default() });
+        let keys: Vec<_> = keys_of(&node, id, 1).take(400).collect();
+        let mut failed = 0;
+        for (number, key) in keys.iter().enumerate() {
+            let result = put(node.core(number), id, key, &content(1, bytes)).await;
+            failed += usize::from(matches!(result, Err(EngineError::Failed(_))));
+            assert!(result.is_ok() || failed > 0, "{result:?}");
+            if failed == 100 {
+                break;
+            }
+        }
+        assert_eq!(failed, 100);
+        // Renames bring their bytes along, and take them back.
+        for (source, to) in keys_of(&node, id, 0).take(5).zip(&keys[300..]) {
+            put(node.core(0), id, &source, &content(1, bytes)).await.unwrap();
+            let any = Condition::default;
+            let renamed = node.core(0).rename(id, &source, to, any(), any(), vec![]).await;
+            assert!(matches!(renamed, Err(EngineError::Failed(_))), "{renamed:?}");
+        }
+        let left = quota - held(&node, id);
+        assert!(left > 500_000, "{left}");
+        simulation.set_faults(Faults::default());
+        put(node.core(1), id, &keys[399], &content(1, bytes)).await.unwrap();
+        check_left(&node, id, 0, left - bytes as u64).await;
+        assert_eq!(held(&node, id), quota);
+    });
 }
 
 /// A random number below `end`.
