@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::command::{Describe, Examine, Manage};
+use super::command::{Describe, Examine, Manage, WIDTH};
 use super::config::{Layer, Settings};
 use super::origin::{Setting, Sources};
 
@@ -26,6 +26,8 @@ pub const VERSION: &str = env!("VERSION_WITH_COMMIT");
 #[derive(Parser, Debug)]
 #[command(name = "ringcask", version = VERSION, after_help = EXAMPLES)]
 #[command(args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
+// What a wider terminal, or none, is told of reads as it does on 80 columns.
+#[command(max_term_width = WIDTH)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -136,6 +138,21 @@ mod tests {
     #[test]
     fn a_misspelt_option_gets_a_suggestion() {
         assert!(parse(&["--lisen", "127.0.0.1:0"]).unwrap_err().contains("--listen"));
+    }
+
+    #[test]
+    fn help_fits_80_columns() {
+        let mut commands = vec![Cli::command()];
+        while let Some(mut command) = commands.pop() {
+            let command_ = command.clone().max_term_width(WIDTH).term_width(WIDTH);
+            for help in [command_.clone().render_help(), command_.clone().render_long_help()] {
+                let help = help.to_string();
+                let wide = help.lines().find(|line| line.chars().count() > WIDTH);
+                assert_eq!(wide, None, "{}", command.get_name());
+            }
+            command.build();
+            commands.extend(command.get_subcommands().cloned());
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::credentials::Secret;
 use crate::base::limits::ADMIN_BODY_BYTES_MAX;
 use crate::http::percent::encode;
 use client::Client;
+pub use text::WIDTH;
 
 pub use describe::Describe;
 

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::show::{rows, table, text};
-use super::text::{bytes, number};
+use super::text::{WIDTH, bytes, number};
 use super::{Request, path};
 use crate::control::bytes_size::BytesSize;
 
@@ -70,16 +70,25 @@ fn show_list(answer: &Value) -> String {
 }
 
 fn show_one(bucket: &Value) -> String {
+    let sentence = sentence_about(bucket);
+    match sentence.split_once(" holds ") {
+        // The longest names leave no room beside them.
+        Some((name, holds)) if sentence.chars().count() > WIDTH => format!("{name}\n  holds {holds}\n"),
+        _ => sentence + "\n",
+    }
+}
+
+fn sentence_about(bucket: &Value) -> String {
     let name = text(bucket, "name");
     let held = bucket["heldBytes"].as_u64().unwrap_or(0);
     let Some(quota) = bucket["quotaBytes"].as_u64() else {
-        return format!("{name} holds {} and has no quota\n", bytes(held));
+        return format!("{name} holds {} and has no quota", bytes(held));
     };
     let left = match quota.checked_sub(held) {
         Some(left) => format!("{} left", bytes(left)),
         None => format!("{} too much: nothing more is taken", bytes(held - quota)),
     };
-    format!("{name} holds {} of {}, {left}\n", bytes(held), bytes(quota))
+    format!("{name} holds {} of {}, {left}", bytes(held), bytes(quota))
 }
 
 #[cfg(test)]
@@ -93,6 +102,9 @@ mod tests {
         };
         assert_eq!(shown(2 << 20, None), "b holds 2.00 MiB and has no quota\n");
         assert_eq!(shown(2 << 20, Some(3 << 20)), "b holds 2.00 MiB of 3.00 MiB, 1.00 MiB left\n");
+        let long = "b".repeat(63);
+        let answer = json!({ "name": long, "heldBytes": 2 << 20, "quotaBytes": 3 << 20 });
+        assert_eq!(show_one(&answer), format!("{long}\n  holds 2.00 MiB of 3.00 MiB, 1.00 MiB left\n"));
         let beyond = "b holds 2.00 MiB of 1.00 MiB, 1.00 MiB too much: nothing more is taken\n";
         assert_eq!(shown(2 << 20, Some(1 << 20)), beyond);
     }

@@ -1,9 +1,10 @@
 //! Answers as a person reads them: tables and short lists of at most 80 columns.
 
+use std::io::IsTerminal;
+
 use serde_json::Value;
 
-/// Columns of a terminal.
-pub(super) const WIDTH: usize = 80;
+use super::text::WIDTH;
 
 /// Spaces between columns.
 const GAP: usize = 2;
@@ -147,35 +148,40 @@ fn fields(fields: &[(&str, String)]) -> String {
     shown.map(|(name, value)| format!("{:<13} {value}\n", format!("{name}:"))).collect()
 }
 
-/// A table whose columns are as wide as they need to be; the widest are cut if a line would be too long.
+/// A table whose columns are as wide as they need to be. Of a line that is too long for a terminal, what stands in the
+/// widest columns goes on below; where the output goes to a file or another program, every row is one line.
 pub(super) fn table(head: &[&str], rows: &[Value], row: impl Fn(&Value) -> Vec<String>) -> String {
+    let width = if std::io::stdout().is_terminal() { WIDTH } else { usize::MAX };
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
-    let lines: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(row)).collect();
-    let columns = lines[0].len();
+    table_within(width, &std::iter::once(head).chain(rows.iter().map(row)).collect::<Vec<_>>())
+}
+
+/// A table of at most `width` columns of the terminal; the first row is its head.
+fn table_within(width: usize, rows: &[Vec<String>]) -> String {
+    let columns = rows[0].len();
     let length = |text: &String| text.chars().count();
     let mut widths: Vec<usize> = (0..columns)
-        .map(|column| lines.iter().map(|line| length(&line[column])).max().unwrap_or_default())
+        .map(|column| rows.iter().map(|row| length(&row[column])).max().unwrap_or_default())
         .collect();
-    while widths.iter().sum::<usize>() + GAP * (columns - 1) > WIDTH {
+    while widths.iter().sum::<usize>() + GAP * (columns - 1) > width {
         let widest = (0..columns).max_by_key(|column| widths[*column]).unwrap_or_default();
         widths[widest] -= 1;
     }
     let mut out = String::new();
-    for line in &lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(cell, width)| cut(cell, *width)).collect();
-        let joined = cells.join(&" ".repeat(GAP));
-        out.push_str(joined.trim_end());
-        out.push('\n');
+    for row in rows {
+        let cells: Vec<Vec<char>> = row.iter().map(|cell| cell.chars().collect()).collect();
+        let lines = cells.iter().zip(&widths).map(|(cell, width)| cell.len().div_ceil((*width).max(1)));
+        for line in 0..lines.max().unwrap_or_default().max(1) {
+            let part = |(cell, width): (&Vec<char>, &usize)| {
+                let part: String = cell.iter().skip(line * width).take(*width).collect();
+                format!("{part:<width$}")
+            };
+            let joined = cells.iter().zip(&widths).map(part).collect::<Vec<_>>().join(&" ".repeat(GAP));
+            out.push_str(joined.trim_end());
+            out.push('\n');
+        }
     }
     out
-}
-
-/// A text of exactly `width` characters.
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return format!("{text:<width$}");
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]
@@ -196,13 +202,22 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_a_terminal() {
-        let long = "x".repeat(100);
-        let answer = json!({ "keys": [{ "accessKeyId": long, "user": long, "active": true,
-            "created": "2026-11-22T10:00:00.000Z", "rotated": "2026-11-22T10:00:00.000Z" }] });
-        for line in keys(&answer).lines() {
-            assert!(line.chars().count() <= WIDTH, "{line}");
-        }
-        assert!(keys(&answer).contains('…'));
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let (long, user) = (format!("{}end", "x".repeat(97)), "u".repeat(60));
+        let rows = [row(&["ID", "OF", "STATE"]), row(&[&long, &user, "active"]), row(&["k", "", "inactive"])];
+        let shown = table_within(WIDTH, &rows);
+        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
+        // Nothing is left out, and columns stay columns.
+        let column = |from: usize, to: usize| {
+            let part = |line: &str| line.chars().skip(from).take(to - from).collect::<String>();
+            shown.lines().map(part).collect::<Vec<_>>().concat().replace(' ', "")
+        };
+        let (of, state) = (shown.find("OF").unwrap(), shown.find("STATE").unwrap());
+        assert_eq!(column(0, of), format!("ID{long}k"));
+        assert_eq!(column(of, state), format!("OF{user}"));
+        assert_eq!(column(state, WIDTH), "STATEactiveinactive");
+        // For other programs, a row is a line.
+        assert_eq!(table_within(usize::MAX, &rows).lines().count(), 3);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::show::{WIDTH, rows, table, text};
-use super::text::{self, number};
+use super::show::{rows, table, text};
+use super::text::{self, WIDTH, number};
 
 /// The node in some sentences, its drives and its cores in lines, and below them a sentence for each failure and
 /// each place that is damaged.
