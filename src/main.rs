@@ -11,7 +11,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let environment = |name: &str| std::env::var(name).ok();
-    let order = match Cli::parse().order(environment) {
+    let cli = Cli::parse();
+    let order = match origin::check_values(std::env::vars_os()).and_then(|()| cli.order(environment)) {
         Ok(order) => order,
         Err(error) => {
             eprintln!("ringcask: {error}");

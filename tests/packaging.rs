@@ -92,6 +92,7 @@ fn defaults_in_the_configuration_file_are_those_of_the_node() {
         "tls-certificate",
         "tls-key",
         "listen-http",
+        "metrics-token-file",
         "master-key-file",
         "cores",
         "domain",

@@ -42,6 +42,8 @@ pub struct Settings {
     pub admin_listen: Option<SocketAddr>,
     /// Whether it serves TLS there.
     pub admin_tls: bool,
+    /// A file with the token that `/metrics` asks for.
+    pub metrics_token_file: Option<PathBuf>,
     /// The master key's file, if it is not one in a data directory.
     pub master_key_file: Option<PathBuf>,
     /// Core threads.
@@ -66,6 +68,8 @@ pub struct Settings {
     pub slow_request: Option<Duration>,
     /// What buckets have that are made without saying otherwise.
     pub new_buckets: NewBuckets,
+    /// Whether customers' keys may come over plain HTTP.
+    pub sse_c_over_http: bool,
     /// How long a day of lifecycle rules is.
     pub lifecycle_day: Duration,
     /// Bytes that the scrub reads in a second of each drive; 0 for none.
@@ -135,7 +139,7 @@ pub struct Layer {
     /// Directory to store in, one for each drive; may be repeated [env: RINGCASK_DATA, ':' between several]
     /// [default: ./data]
     #[arg(long, value_name = "DIR")]
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "one_or_many", serialize_with = "paths_shown")]
     data: Option<Vec<PathBuf>>,
 
     /// Address and port to listen on; port 0 takes a free one [env: RINGCASK_LISTEN]
@@ -147,13 +151,13 @@ pub struct Layer {
     /// serves TLS. May be repeated, for several names; SIGHUP has them read again
     /// [env: RINGCASK_TLS_CERTIFICATE, ':' between several]
     #[arg(long, value_name = "FILE")]
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "one_or_many", serialize_with = "paths_shown")]
     tls_certificate: Option<Vec<PathBuf>>,
 
     /// File with the key of a certificate, one for each --tls-certificate that is a file, in the same order
     /// [env: RINGCASK_TLS_KEY, ':' between several]
     #[arg(long, value_name = "FILE")]
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "one_or_many", serialize_with = "paths_shown")]
     tls_key: Option<Vec<PathBuf>>,
 
     /// For trying out: --listen serves TLS with a certificate that the node makes and signs itself
@@ -175,10 +179,17 @@ pub struct Layer {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     admin_tls: Option<bool>,
 
+    /// File with a token that whoever asks for /metrics must send as Authorization: Bearer; without it, everybody who
+    /// reaches --admin-listen gets them [env: RINGCASK_METRICS_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "path_shown")]
+    metrics_token_file: Option<PathBuf>,
+
     /// File with the master key, base64 of 32 bytes, which seals the secrets on the drives; or set
     /// RINGCASK_MASTER_KEY to the key itself [env: RINGCASK_MASTER_KEY_FILE]
     /// [default: ringcask.master-key in the first --data, made by the first start]
     #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "path_shown")]
     master_key_file: Option<PathBuf>,
 
     /// Core threads [env: RINGCASK_CORES] [default: as many as the process may use CPUs]
@@ -220,6 +231,7 @@ pub struct Layer {
     /// File that gets a line of JSON for each request; SIGHUP has it opened again. docs/LOGS.md has the fields
     /// [env: RINGCASK_ACCESS_LOG]
     #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "path_shown")]
     access_log: Option<PathBuf>,
 
     /// Size at which the file of --access-log is renamed to FILE.1 and a new one begun; 0 for never
@@ -238,6 +250,7 @@ pub struct Layer {
     /// File with a token that is sent to --audit-webhook as Authorization: Bearer
     /// [env: RINGCASK_AUDIT_WEBHOOK_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
+    #[serde(serialize_with = "path_shown")]
     audit_webhook_token_file: Option<PathBuf>,
 
     /// Milliseconds after which a request counts as slow and is logged with the time of each stage; 0 for never
@@ -249,6 +262,11 @@ pub struct Layer {
     /// nothing blocked, as before April 2023 (acl) [env: RINGCASK_NEW_BUCKETS] [default: aws]
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
     new_buckets: Option<NewBucketsName>,
+
+    /// Take customers' keys (SSE-C) over plain HTTP, too: for a node behind a proxy that ends TLS
+    /// [env: RINGCASK_SSE_C_OVER_HTTP] [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    sse_c_over_http: Option<bool>,
 
     /// For tests of lifecycle rules: seconds that a day of theirs lasts
     /// [env: RINGCASK_LIFECYCLE_DAY_SECONDS] [default: 86400]
@@ -289,6 +307,18 @@ where
     }))
 }
 
+/// A path is any bytes, what is shown is text: what is no UTF-8 in it is replaced.
+fn path_shown<S: Serializer>(path: &Option<PathBuf>, to: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.to_string_lossy()).serialize(to)
+}
+
+/// The same of several.
+fn paths_shown<S: Serializer>(paths: &Option<Vec<PathBuf>>, to: S) -> Result<S::Ok, S::Error> {
+    let shown = |paths: &Vec<PathBuf>| paths.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let shown: Option<Vec<String>> = paths.as_ref().map(shown);
+    shown.serialize(to)
+}
+
 impl Layer {
     /// A layer that says where data lies and how many cores there are, and nothing else.
     pub fn placed(data: Option<Vec<PathBuf>>, cores: Option<usize>) -> Self {
@@ -322,6 +352,7 @@ impl Layer {
             listen_http: self.listen_http.or(weaker.listen_http),
             admin_listen: self.admin_listen.or(weaker.admin_listen),
             admin_tls: self.admin_tls.or(weaker.admin_tls),
+            metrics_token_file: self.metrics_token_file.or(weaker.metrics_token_file),
             master_key_file: self.master_key_file.or(weaker.master_key_file),
             cores: self.cores.or(weaker.cores),
             domain: self.domain.or(weaker.domain),
@@ -338,6 +369,7 @@ impl Layer {
             audit_webhook_token_file: self.audit_webhook_token_file.or(weaker.audit_webhook_token_file),
             slow_request_ms: self.slow_request_ms.or(weaker.slow_request_ms),
             new_buckets: self.new_buckets.or(weaker.new_buckets),
+            sse_c_over_http: self.sse_c_over_http.or(weaker.sse_c_over_http),
             lifecycle_day_seconds: self.lifecycle_day_seconds.or(weaker.lifecycle_day_seconds),
             scrub_bytes_per_second: self.scrub_bytes_per_second.or(weaker.scrub_bytes_per_second),
             accept_damage: self.accept_damage.or(weaker.accept_damage),
@@ -440,6 +472,9 @@ impl Layer {
             (false, true) => return Err("--tls-self-signed and --tls-certificate are given; give one".into()),
             _ => {}
         }
+        if self.metrics_token_file.is_some() && self.admin_listen == Some(AdminListen(None)) {
+            return Err("--metrics-token-file: without --admin-listen there are no metrics to ask for".into());
+        }
         Ok(Settings {
             data,
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
@@ -448,6 +483,7 @@ impl Layer {
                 None => Some(SocketAddr::from(([127, 0, 0, 1], 9001))),
             },
             admin_tls: self.admin_tls.unwrap_or(false),
+            metrics_token_file: self.metrics_token_file,
             listen_http: self.listen_http,
             tls_certificates,
             tls_keys,
@@ -469,6 +505,7 @@ impl Layer {
                 Some(NewBucketsName::Acl) => NewBuckets::Acl,
                 Some(NewBucketsName::Aws) | None => NewBuckets::Aws,
             },
+            sse_c_over_http: self.sse_c_over_http.unwrap_or(false),
             lifecycle_day: Duration::from_secs(day_seconds),
             scrub_bytes_per_second: self.scrub_bytes_per_second.map_or(SCRUB_BYTES_PER_SECOND, |size| size.0),
             accept_damage: self.accept_damage.unwrap_or(false),
@@ -531,7 +568,7 @@ fn environment_value(key: &str, text: &str) -> toml::Value {
         "cores" | "drain-seconds" | "lifecycle-day-seconds" | "access-log-files" | "slow-request-ms" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Integer)
         }
-        "accept-damage" | "admin-tls" | "tls-self-signed" => {
+        "accept-damage" | "admin-tls" | "sse-c-over-http" | "tls-self-signed" => {
             text.trim().parse().map_or_else(|_| toml::Value::String(text.to_owned()), toml::Value::Boolean)
         }
         _ => toml::Value::String(text.trim().to_owned()),
@@ -603,7 +640,7 @@ mod tests {
 
     #[test]
     fn every_setting_can_come_from_the_file() {
-        let text = "data = ['/a', '/b']\nlisten = '0.0.0.0:80'\nadmin-listen = 'off'\n\
+        let text = "data = ['/a', '/b']\nlisten = '0.0.0.0:80'\nadmin-listen = '[::1]:9'\n\
                     master-key-file = '/k'\ncores = 2\ndomain = 'S3.example.com'\n\
                     region = 'eu'\narena = '128MiB'\ncache = 1048576\ndrain-seconds = 5\n\
                     log-level = 'warn'\nlog-format = 'json'\nnew-buckets = 'acl'\nlifecycle-day-seconds = 10\n\
@@ -611,13 +648,17 @@ mod tests {
                     tls-certificate = ['/c', '/d']\ntls-key = '/k'\ntls-self-signed = false\n\
                     listen-http = '0.0.0.0:81'\nadmin-tls = true\n\
                     access-log = '/log'\naccess-log-size = '1MiB'\naccess-log-files = 3\n\
-                    audit-webhook = 'http://h/x'\naudit-webhook-token-file = '/token'\nslow-request-ms = 500";
+                    audit-webhook = 'http://h/x'\naudit-webhook-token-file = '/token'\nslow-request-ms = 500\n\
+                    metrics-token-file = '/metrics'\nsse-c-over-http = true";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(settings.domains, ["s3.example.com"]);
         assert_eq!((settings.arena_bytes, settings.cache_bytes), (128 << 20, 1 << 20));
         assert_eq!((settings.drain, settings.log_format), (Duration::from_secs(5), LogFormat::Json));
-        assert_eq!((settings.admin_listen, settings.master_key_file), (None, Some(PathBuf::from("/k"))));
+        assert_eq!(
+            (settings.admin_listen.unwrap().port(), settings.master_key_file),
+            (9, Some(PathBuf::from("/k")))
+        );
         assert_eq!(
             (settings.new_buckets, settings.lifecycle_day),
             (NewBuckets::Acl, Duration::from_secs(10))
@@ -626,6 +667,8 @@ mod tests {
         assert_eq!(settings.tls_certificates, [PathBuf::from("/c"), PathBuf::from("/d")]);
         assert_eq!((settings.tls_keys, settings.tls_self_signed), (vec![PathBuf::from("/k")], false));
         assert_eq!((settings.listen_http.unwrap().port(), settings.admin_tls), (81, true));
+        assert_eq!(settings.metrics_token_file, Some(PathBuf::from("/metrics")));
+        assert!(settings.sse_c_over_http);
         let access_log = AccessLog { path: "/log".into(), bytes_max: Some(1 << 20), files_max: 3 };
         assert_eq!(
             (settings.access_log, settings.slow_request),
@@ -647,6 +690,7 @@ mod tests {
             ("RINGCASK_LISTEN_HTTP", "0.0.0.0:82"),
             ("RINGCASK_ADMIN_LISTEN", "127.0.0.1:81"),
             ("RINGCASK_ADMIN_TLS", "true"),
+            ("RINGCASK_METRICS_TOKEN_FILE", "/token"),
             ("RINGCASK_MASTER_KEY_FILE", "/k"),
             ("RINGCASK_CORES", "2"),
             ("RINGCASK_DOMAIN", "a.example, b.example"),
@@ -663,6 +707,7 @@ mod tests {
             ("RINGCASK_AUDIT_WEBHOOK_TOKEN_FILE", "/token"),
             ("RINGCASK_SLOW_REQUEST_MS", "0"),
             ("RINGCASK_NEW_BUCKETS", "acl"),
+            ("RINGCASK_SSE_C_OVER_HTTP", "true"),
             ("RINGCASK_LIFECYCLE_DAY_SECONDS", "7"),
             ("RINGCASK_SCRUB_BYTES_PER_SECOND", "0"),
             ("RINGCASK_ACCEPT_DAMAGE", "true"),
@@ -736,6 +781,7 @@ mod tests {
             "audit-webhook = 'https://h/x'",
             "audit-webhook = 'http://u:p@h/x'",
             "audit-webhook-token-file = '/token'",
+            "metrics-token-file = '/token'\nadmin-listen = 'off'",
         ];
         for text in bad {
             assert!(Layer::from_toml(text).unwrap().settle().is_err(), "{text}");

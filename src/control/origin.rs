@@ -1,5 +1,6 @@
 //! What each setting is, and where it came from: for `ringcask config`. No secret is among it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Command};
@@ -124,6 +125,22 @@ pub fn check_variables(names: impl Iterator<Item = String>) -> Result<(), String
     Ok(())
 }
 
+/// Refuses variables of settings whose values are no text: they would count as not set.
+///
+/// # Errors
+///
+/// One sentence for the person at the prompt.
+pub fn check_values(variables: impl Iterator<Item = (OsString, OsString)>) -> Result<(), String> {
+    let is_ours = |name: &OsString| name.to_string_lossy().starts_with("RINGCASK_");
+    match variables.into_iter().find(|(name, value)| is_ours(name) && value.to_str().is_none()) {
+        None => Ok(()),
+        Some((name, _)) => Err(format!(
+            "{}: the value is not UTF-8; give a path with other bytes as an option",
+            name.to_string_lossy()
+        )),
+    }
+}
+
 /// The known name that is most like what was written, if it is like it at all.
 pub fn nearest<'a>(written: &str, known: &'a [String]) -> Option<&'a String> {
     let similarity = |name: &str| strsim::jaro_winkler(written, name);
@@ -160,6 +177,9 @@ fn written(value: &toml::Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     fn layer(text: &str) -> Layer {
@@ -192,6 +212,30 @@ mod tests {
         assert_eq!(found("root-password").0, "(set, not shown)");
         assert!(!format!("{all:?}").contains("topsecret"));
         assert!(Layer::keys().all(|key| all.iter().any(|setting| setting.name == key)));
+    }
+
+    #[test]
+    fn paths_that_are_no_text_are_shown_and_hide_nothing_else() {
+        let odd = PathBuf::from(OsStr::from_bytes(b"/srv/\xff\xfe"));
+        let one = Layer::placed(Some(vec!["/a".into(), odd]), Some(3));
+        let settings = one.clone().settle().unwrap();
+        let sources = Sources { line: &one, environment: &Layer::default(), file: None };
+        let all = sources.explain(&settings, |_| false);
+        let found = |name: &str| {
+            let setting = all.iter().find(|setting| setting.name == name).unwrap();
+            (setting.value.as_str(), setting.origin.clone())
+        };
+        assert_eq!(found("data"), ("/a, /srv/\u{fffd}\u{fffd}", Origin::CommandLine));
+        assert_eq!(found("cores"), ("3", Origin::CommandLine));
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_refused_and_not_taken_for_unset() {
+        let check = |name: &str| {
+            check_values([(name.into(), OsStr::from_bytes(b"/srv/\xff").to_owned())].into_iter())
+        };
+        assert!(check("RINGCASK_DATA").unwrap_err().starts_with("RINGCASK_DATA: the value is not UTF-8"));
+        assert_eq!(check("LC_ALL"), Ok(()));
     }
 
     #[test]

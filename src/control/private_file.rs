@@ -7,6 +7,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::webhook;
+use crate::base::secret::Secret;
+
 /// Reads a file; `None` if it is not there. `what` says in messages what it holds: "the master key".
 ///
 /// # Errors
@@ -27,6 +30,24 @@ pub fn read(path: &Path, what: &str) -> Result<Option<Zeroizing<String>>, String
         return Err(format!("others can read {what}; run: chmod 600 {shown}"));
     }
     fs::read_to_string(path).map(Zeroizing::new).map(Some).map_err(cannot)
+}
+
+/// Reads a token: what stands after `Authorization: Bearer`. `option` named the file, `what` says what the token is
+/// of: "the audit webhook".
+///
+/// # Errors
+///
+/// One sentence for the person at the prompt.
+pub fn read_token(option: &str, path: &Path, what: &str) -> Result<Secret, String> {
+    let refuse = |why: &str| format!("{option}: {why}: {}", path.display());
+    let text = read(path, &format!("the token of {what}"))
+        .map_err(|why| format!("{option}: {why}"))?
+        .ok_or_else(|| refuse("there is no such file"))?;
+    let token = Secret::new(text.trim());
+    match webhook::is_token(&token) {
+        true => Ok(token),
+        false => Err(refuse("the token must be visible ASCII without spaces")),
+    }
 }
 
 /// Writes a file that is not there. The caller holds the directory's lock, so that `name_new`, the file

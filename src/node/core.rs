@@ -19,6 +19,7 @@ use crate::auth::directory::Operator;
 use crate::base::instruments::Durations;
 use crate::base::limits::{ADMIN_CONNECTIONS_MAX, EVENTS_SETTLE_MS_MAX};
 use crate::base::local::{Receiver, Semaphore, Signal, oneshot};
+use crate::base::secret::Secret;
 use crate::control::Settings;
 use crate::control::about::About;
 use crate::control::admin::AdminService;
@@ -69,6 +70,8 @@ pub struct CoreStart {
     pub loads: Arc<Loads>,
     pub drain: Arc<Drain>,
     pub about: Arc<About>,
+    /// What whoever asks for metrics must send.
+    pub metrics_token: Option<Secret>,
     pub life: Arc<Life>,
 }
 
@@ -219,7 +222,7 @@ async fn live(host: RingHost, start: CoreStart, reporter: &mut Reporter) -> io::
 impl Core {
     /// Joins the layers on this core and begins to answer the others.
     fn connect(host: RingHost, start: CoreStart) -> Rc<Self> {
-        let CoreStart { core, settings, credentials, master_key, webhooks, .. } = start;
+        let CoreStart { core, settings, credentials, master_key, webhooks, metrics_token, .. } = start;
         let CoreStart { descriptors, shared, ports, loads, drain, about, life, tls, log, audit, .. } = start;
         let exchange = Exchange::new(ports, Answer::stopping);
         let options = engine::Options {
@@ -237,6 +240,7 @@ impl Core {
             new_buckets: settings.new_buckets,
             lifecycle_day_ms: settings.lifecycle_day.as_millis() as u64,
             notification_targets: settings.notification_targets.clone(),
+            sse_c_over_http: settings.sse_c_over_http,
             ..s3::Settings::default()
         };
         let operator = Operator {
@@ -289,7 +293,7 @@ impl Core {
             audit,
             log: log.clone(),
         });
-        let metrics = Metrics::new(engine.clone(), Box::new(counts.clone()), tls.clone());
+        let metrics = Metrics::new(engine.clone(), Box::new(counts.clone()), tls.clone(), metrics_token);
         let this = Rc::new(Self {
             core,
             service,

@@ -32,7 +32,7 @@ use crate::control::drain::Drain;
 use crate::control::logging::Log;
 use crate::control::origin::Setting;
 use crate::control::tls::Tls;
-use crate::control::{Settings, cli, config, credentials, logging, master_key};
+use crate::control::{Settings, cli, config, credentials, logging, master_key, private_file};
 use crate::engine::{self, SUPERBLOCK_NAMES};
 use crate::ring::runtime;
 
@@ -81,6 +81,10 @@ fn serve(
     };
     let bound = address(&listener)?;
     let tls = Tls::start(&settings, &directories)?;
+    let metrics_token = settings.metrics_token_file.as_ref();
+    let metrics_token = metrics_token
+        .map(|path| private_file::read_token("--metrics-token-file", path, "metrics"))
+        .transpose()?;
     let endpoint_of = |listener: &Option<TcpListener>, is_tls| {
         let bound = listener.as_ref().map(address).transpose()?;
         Ok::<_, String>(bound.map(|bound| listener::endpoint(bound, is_tls)))
@@ -155,6 +159,7 @@ fn serve(
             loads: loads.clone(),
             drain: drain.clone(),
             about: about.clone(),
+            metrics_token: metrics_token.clone(),
             life: life.clone(),
         };
         let thread = thread::Builder::new().name(format!("core-{core}"));

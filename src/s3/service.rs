@@ -26,7 +26,7 @@ use crate::s3::accounts::{KnownAccounts, Owner};
 use crate::s3::audit::Api;
 use crate::s3::body::Incoming;
 use crate::s3::copy_source::{CopySource, Source};
-use crate::s3::encryption::Vault;
+use crate::s3::encryption::{self, Vault};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::form;
 use crate::s3::journal::{Journal, Note};
@@ -60,6 +60,8 @@ pub struct Settings {
     pub account_id: String,
     /// What a bucket has that was made without saying otherwise.
     pub new_buckets: NewBuckets,
+    /// Whether customers' keys may come over connections without TLS.
+    pub sse_c_over_http: bool,
     /// Length of a day of lifecycle rules in milliseconds; 86,400,000 but in tests.
     pub lifecycle_day_ms: u64,
     /// Where event notifications may go.
@@ -86,6 +88,7 @@ impl Default for Settings {
             owner_name: "root".to_owned(),
             account_id: "000000000000".to_owned(),
             new_buckets: NewBuckets::default(),
+            sse_c_over_http: false,
             lifecycle_day_ms: DAY_MS,
             notification_targets: Vec::new(),
         }
@@ -271,6 +274,18 @@ impl<H: Host> S3Service<H> {
         }
     }
 
+    /// Refuses a customer's key that everybody on the way could read.
+    pub(super) fn check_keys_are_safe(&self, request: &Request) -> Result<(), S3Error> {
+        let is_safe = request.tls.is_some() || self.settings.sse_c_over_http;
+        if is_safe || !encryption::brings_key(&|name| request.head.header(name)) {
+            return Ok(());
+        }
+        Err(S3Error::invalid_request(
+            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure \
+             connection.",
+        ))
+    }
+
     /// The object that a copy reads, once its conditions hold.
     pub async fn copy_source(&self, request: &Authorized) -> Result<Source<H>, S3Error> {
         let source = CopySource::of(request)?;
@@ -321,6 +336,7 @@ impl<H: Host> S3Service<H> {
             kind.set(Kind::Preflight);
             return op::bucket_cors::preflight(self, &request);
         }
+        self.check_keys_are_safe(&request)?;
         if op::post_object::is_form(&request) {
             kind.set(Kind::Operation(Operation::PostObject));
             return op::post_object::run(self, request, body).await;
@@ -331,6 +347,11 @@ impl<H: Host> S3Service<H> {
         let authentication = auth::authenticate(&request.head, &context);
         // Routed all the same: refused signatures are counted with what they asked for.
         let operation = route(&request).inspect(|operation| kind.set(Kind::Operation(*operation)));
+        let authentication =
+            authentication.map_err(|error| match unsupported::is_of_minio_admin(&request.head) {
+                true => S3Error::new(Code::NotImplemented).with_message(unsupported::MINIO_ADMIN_MESSAGE),
+                false => error.into(),
+            });
         let (authentication, operation) = (authentication?, operation?);
         self.note_sender(&request, &authentication.identity);
         let request = self.authorize(request, operation, authentication, body).await?;

@@ -1,13 +1,17 @@
 //! What Prometheus scrapes: read with its own parser, compared with the documents and with what was done.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::client::{Request, complete_upload};
+use crate::certificates::Authority;
+use crate::client::{Client, Request, complete_upload};
 use crate::content::payload;
 use crate::health::ask;
+use crate::http::Connection;
 use crate::node::{Node, Options};
 use crate::tools;
 
@@ -197,35 +201,166 @@ fn whoever_reaches_the_admin_listener_may_scrape_and_nobody_else() {
 }
 
 #[test]
-fn the_dashboard_asks_only_for_series_that_are_exported() {
-    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
-    let documented = documented();
-    let panels: Vec<&Value> = dashboard["panels"].as_array().unwrap().iter().collect();
-    let graphs = panels.iter().filter(|panel| panel["type"] != "row");
-    let mut asked = 0;
-    for panel in graphs {
-        let targets =
-            panel["targets"].as_array().unwrap_or_else(|| panic!("{} asks nothing", panel["title"]));
-        for target in targets {
-            let query = target["expr"].as_str().unwrap();
-            let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-            let words = query.split(|letter| !is_name(letter)).filter(|word| word.starts_with("ringcask_"));
-            let mut any = false;
-            for name in words {
-                let is_part = |suffix: &str| {
-                    let family = name.strip_suffix(suffix).and_then(|family| documented.get(family));
-                    family.is_some_and(|row| row[0] == "histogram")
-                };
-                let is_plain = documented.get(name).is_some_and(|row| row[0] != "histogram");
-                assert!(
-                    is_plain || ["_bucket", "_sum", "_count"].into_iter().any(is_part),
-                    "{name} in {query}"
-                );
-                any = true;
-            }
-            assert!(any, "{query}");
-            asked += 1;
+fn with_a_token_file_metrics_are_for_whoever_sends_the_token() {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, "tokenofprometheus\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let arguments = ["--metrics-token-file", file.to_str().unwrap()].map(str::to_owned).to_vec();
+    let node = Node::start_with(Options { arguments, ..Options::default() });
+    let asked_with = |path: &str, header: &str| {
+        let mut connection = Connection::open(node.admin()).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\n{header}\r\n");
+        connection.send(request.as_bytes()).unwrap();
+        connection.receive(false).unwrap()
+    };
+    for path in ["/metrics", "/minio/v2/metrics/cluster", "/minio/v2/metrics/node"] {
+        for right in
+            ["Authorization: Bearer tokenofprometheus\r\n", "authorization: bearer  tokenofprometheus\r\n"]
+        {
+            assert!(asked_with(path, right).expect(200).text().contains("ringcask_build_info"), "{path}");
+        }
+        for wrong in [
+            "",
+            "Authorization: Bearer\r\n",
+            "Authorization: Bearer \r\n",
+            "Authorization: Bearer tokenofprometheu\r\n",
+            "Authorization: Bearer tokenofprometheus1\r\n",
+            "Authorization: Bearer TOKENOFPROMETHEUS\r\n",
+            "Authorization: Basic tokenofprometheus\r\n",
+            "Authorization: tokenofprometheus\r\n",
+        ] {
+            let refusal = asked_with(path, wrong).expect(401);
+            assert_eq!(refusal.header("www-authenticate"), Some("Bearer"), "{path} {wrong}");
+            assert!(!refusal.text().contains("ringcask_"), "{path} {wrong}");
         }
     }
-    assert!(asked >= 15, "only {asked} queries");
+    // Probes need none, and the token opens nothing else.
+    asked_with("/health", "").expect(200);
+    asked_with("/admin/v1/users", "Authorization: Bearer tokenofprometheus\r\n").expect(400);
+    assert!(!node.log_whole().contains("tokenofprometheus"));
+    let shown = crate::identities::manage(&node, &["config"]);
+    assert!(shown.contains("metrics-token-file") && !shown.contains("tokenofprometheus"), "{shown}");
+}
+
+/// Has Prometheus's own tool look at a text, if it is there (Debian's package `prometheus` has it).
+#[track_caller]
+fn promtool(arguments: &[&str], text: &str) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = folder.path().join("text.yml");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new("promtool");
+    // It reads metrics from its input, and all else from files.
+    match arguments {
+        ["check", "metrics"] => command.args(arguments).stdin(File::open(&file).unwrap()),
+        _ => command.args(arguments).arg(&file),
+    };
+    match command.output() {
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+            assert!(output.status.success(), "{}\n{text}", said.concat());
+            // What it would like otherwise is no failure of its own.
+            assert!(arguments != ["check", "metrics"] || said.concat().is_empty(), "{}", said.concat());
+        }
+        Err(_) => eprintln!("left out: there is no promtool here"),
+    }
+}
+
+#[test]
+fn promtool_has_nothing_to_say_about_a_scrape() {
+    let authority = Authority::new();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let mut arguments = authority.issue("node").arguments();
+    let log = folder.path().join("access.log");
+    arguments
+        .extend(["--access-log", log.to_str().unwrap(), "--listen-http", "127.0.0.1:0"].map(str::to_owned));
+    let node = Node::start_with(Options { cores: 3, drives: 2, arguments, ..Options::default() });
+    let mut client = Client::new(node.plain(), node.credentials().clone());
+    client.put_bucket("photos");
+    client.put("photos", "k", &payload(1, 100_000)).expect(200);
+    client.get("photos", "none").expect_error(404, "NoSuchKey");
+    let text = ask(node.admin(), "GET", "/metrics").expect(200).text();
+    assert!(text.lines().count() > 500, "{text}");
+    promtool(&["check", "metrics"], &text);
+}
+
+/// Queries of the dashboard, with its variables filled in.
+fn queries() -> Vec<(String, String)> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");
+    let targets = panels.flat_map(|panel| {
+        panel["targets"].as_array().unwrap_or_else(|| panic!("{} asks nothing", panel["title"]))
+    });
+    let text = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        text.replace("$__rate_interval", "5m").replace("$instance", ".*")
+    };
+    targets.map(|target| (text(&target["expr"]), text(&target["legendFormat"]))).collect()
+}
+
+/// Expressions in the documents: those of tables have none.
+fn documented_queries() -> Vec<String> {
+    let at = DOCUMENT.find("## What to look at").unwrap();
+    let quoted = DOCUMENT[at..].split('`').skip(1).step_by(2);
+    quoted.filter(|text| text.contains("ringcask_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn promtool_understands_every_query_and_the_documented_configuration() {
+    let dashboard = queries().into_iter().map(|(query, _)| query);
+    let rules: String = dashboard
+        .chain(documented_queries())
+        .enumerate()
+        .map(|(number, query)| {
+            format!("  - record: query:{number}\n    expr: {}\n", serde_json::to_string(&query).unwrap())
+        })
+        .collect();
+    assert!(rules.lines().count() > 80, "{rules}");
+    promtool(&["check", "rules"], &format!("groups:\n- name: queries\n  rules:\n{rules}"));
+    let blocks = DOCUMENT.split("\n\n").filter(|block| block.trim_start().starts_with("scrape_configs:"));
+    let blocks: Vec<&str> = blocks.collect();
+    assert_eq!(blocks.len(), 2, "without a token, and with one");
+    for block in blocks {
+        let lines = block.lines().filter_map(|line| line.strip_prefix("    "));
+        promtool(&["check", "config", "--syntax-only"], &lines.collect::<Vec<_>>().join("\n"));
+    }
+}
+
+/// What stands in `text` between each `open` and the next `close`.
+fn enclosed<'a>(text: &'a str, open: &'a str, close: char) -> impl Iterator<Item = &'a str> {
+    text.split(open).skip(1).filter_map(move |rest| rest.split_once(close)).map(|(inside, _)| inside)
+}
+
+#[test]
+fn the_dashboard_asks_only_for_series_and_labels_that_are_exported() {
+    let documented = documented();
+    let queries = queries();
+    assert!(queries.len() >= 30, "only {} queries", queries.len());
+    for (query, legend) in queries {
+        let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let words = query.split(|letter| !is_name(letter)).filter(|word| word.starts_with("ringcask_"));
+        // Those that Prometheus adds.
+        let mut labels: BTreeSet<&str> = ["instance", "job"].into();
+        let mut any = false;
+        for name in words {
+            let part = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            let part = part.filter(|family| documented.get(*family).is_some_and(|row| row[0] == "histogram"));
+            let plain =
+                Some(name).filter(|name| documented.get(*name).is_some_and(|row| row[0] != "histogram"));
+            let family = part.or(plain).unwrap_or_else(|| panic!("{name} in {query}"));
+            labels.extend(documented[family][1].split('`').skip(1).step_by(2));
+            labels.extend(name.ends_with("_bucket").then_some("le"));
+            any = true;
+        }
+        assert!(any, "{query}");
+        let grouped: BTreeSet<&str> = enclosed(&query, "by (", ')').flat_map(|by| by.split(", ")).collect();
+        let matched = enclosed(&query, "{", '}').flat_map(|matchers| matchers.split("\","));
+        let matched = matched.map(|matcher| matcher.split(['=', '!']).next().unwrap_or_default());
+        for label in matched.chain(grouped.iter().copied()) {
+            assert!(labels.contains(label), "{label} in {query}");
+        }
+        for label in enclosed(&legend, "{{", '}') {
+            assert!(grouped.contains(label), "{label} in the legend {legend} of {query}");
+        }
+    }
 }

@@ -40,6 +40,12 @@ pub fn check(data: &[PathBuf], quick: bool) -> (i32, Value) {
     (output.status.code().unwrap(), report)
 }
 
+/// A node that [`fill`] may fill.
+fn start(cores: usize, drives: usize) -> Node {
+    let arguments = vec!["--sse-c-over-http".to_owned()];
+    Node::start_with(Options { cores, drives, arguments, ..Options::default() })
+}
+
 /// Everything that the tools must tell apart: versions, uploads, copies, encrypted objects.
 fn fill(node: &Node) {
     let mut client = node.client();
@@ -102,7 +108,7 @@ fn finding<'a>(report: &'a Value, area: &str, file: &str) -> &'a Value {
 
 #[test]
 fn a_node_that_runs_is_not_checked_and_one_that_ended_is_clean() {
-    let mut node = Node::start_with(Options { cores: 2, drives: 2, ..Options::default() });
+    let mut node = start(2, 2);
     fill(&node);
     let data = [node.data(0), node.data(1)];
     let output = run(&["check"], &data);
@@ -141,7 +147,7 @@ fn a_node_that_runs_is_not_checked_and_one_that_ended_is_clean() {
 
 #[test]
 fn damage_of_every_kind_is_found_named_and_fails_the_check() {
-    let mut node = Node::start_with(Options { cores: 1, ..Options::default() });
+    let mut node = start(1, 1);
     fill(&node);
     assert!(node.terminate().success());
     let data = [node.data(0)];
@@ -264,7 +270,7 @@ fn what_is_no_data_directory_is_refused_with_its_own_exit_code() {
 /// Secrets of identities, the customer's key and the wrapped keys of objects stay out of everything printed.
 #[test]
 fn nothing_secret_is_printed() {
-    let mut node = Node::start_with(Options { cores: 1, ..Options::default() });
+    let mut node = start(1, 1);
     fill(&node);
     let admin = format!("http://{}", node.admin());
     let credentials = node.credentials().clone();

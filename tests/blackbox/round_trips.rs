@@ -1,5 +1,6 @@
 //! Small, large and oddly named objects through the clients people use, compared byte for byte.
 
+use crate::certificates::Authority;
 use crate::node::{Node, Options};
 use crate::tools;
 
@@ -31,7 +32,11 @@ fn boto3_changes_every_setting_of_a_bucket() {
 
 #[test]
 fn boto3_encrypts_and_nothing_lies_open_on_the_drive() {
-    let node = Node::start();
+    // Customers' keys go over TLS alone.
+    let authority = Authority::new();
+    let arguments = authority.issue("node").arguments();
+    let options = Options { arguments, authority: Some(authority.bundle()), ..Options::default() };
+    let node = Node::start_with(options);
     let folder = node.data(0);
     println!("{}", tools::python("encryption_boto3.py", &[folder.to_str().unwrap()], &node));
 }

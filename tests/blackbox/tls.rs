@@ -355,6 +355,36 @@ fn policies_and_addresses_know_what_a_request_came_by() {
 }
 
 #[test]
+fn customers_keys_come_over_tls_unless_the_node_is_told_otherwise() {
+    const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+    const MD5: &str = "KYvwGXoFFJ42a2u2GDWhwQ==";
+    let with_key = |request: Request| {
+        request
+            .header("x-amz-server-side-encryption-customer-algorithm", "AES256")
+            .header("x-amz-server-side-encryption-customer-key", KEY)
+            .header("x-amz-server-side-encryption-customer-key-MD5", MD5)
+    };
+    let authority = Authority::new();
+    let node = node_of(&authority);
+    let mut secure = client_of(&node, authority.client());
+    secure.put_bucket(BUCKET);
+    secure.send(with_key(Request::new("PUT", "/box/k").body("sealed"))).expect(200);
+    let mut plain = Client::new(node.plain(), node.credentials().clone());
+    let refusal = plain.send(with_key(Request::new("GET", "/box/k"))).expect_error(400, "InvalidRequest");
+    assert!(refusal.text().contains("must be made over a secure connection."), "{}", refusal.text());
+    plain.send(with_key(Request::new("PUT", "/box/other").body("x"))).expect_error(400, "InvalidRequest");
+    assert_eq!(secure.get(BUCKET, "other").status, 404);
+    assert_eq!(secure.send(with_key(Request::new("GET", "/box/k"))).expect(200).body, b"sealed");
+
+    // As behind a proxy that ends TLS.
+    let arguments = vec!["--sse-c-over-http".to_owned()];
+    let trusting = Node::start_with(Options { arguments, ..Options::default() });
+    let mut plain = trusting.client_with_bucket(BUCKET);
+    plain.send(with_key(Request::new("PUT", "/box/k").body("sealed"))).expect(200);
+    assert_eq!(plain.send(with_key(Request::new("GET", "/box/k"))).expect(200).body, b"sealed");
+}
+
+#[test]
 fn who_ends_its_side_gets_its_answer_and_the_end_of_the_other() {
     let authority = Authority::new();
     let node = node_of(&authority);

@@ -74,6 +74,7 @@ pub fn command(program: &str, node: &Node) -> Command {
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("TMPDIR", node.scratch())
         .env("S3_ENDPOINT", node.address().to_string())
+        .env("ADMIN_URL", format!("http://{}", node.admin()))
         .env("AWS_ENDPOINT_URL", format!("{scheme}://{}", node.address()))
         .env("AWS_ACCESS_KEY_ID", &credentials.access_key_id)
         .env("AWS_SECRET_ACCESS_KEY", &credentials.secret_key)

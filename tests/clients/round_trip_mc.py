@@ -1,4 +1,4 @@
-"""mc: copies of trees, large files and streams, listings, versions, tags, presigned URLs."""
+"""mc: copies of trees, large files and streams, listings, versions, tags, presigned URLs, and what it administers."""
 
 import json
 import os
@@ -76,6 +76,22 @@ def versions():
     mc("rb", "--force", "node/mc-locked")
 
 
+def administration():
+    """What the node does not do is said, with what to use instead, wherever mc is pointed at."""
+    mc("alias", "set", "admin", os.environ["ADMIN_URL"], objects.KEY, objects.SECRET, "--api", "s3v4", "--path", "on")
+    for alias in ["node", "admin"]:
+        for arguments in [
+            ("quota", "set", f"{alias}/mc-box", "--size", "1GiB"),
+            ("quota", "info", f"{alias}/mc-box"),
+            ("quota", "clear", f"{alias}/mc-box"),
+            ("admin", "info", alias),
+            ("admin", "user", "add", alias, "somebody", "somebodys-secret"),
+        ]:
+            done = run(*arguments)
+            # Not all of them end with a status that says so.
+            same(f"{arguments} says why", "The command ringcask administers this node" in done.stdout.decode(), True)
+
+
 def main():
     mc("alias", "set", "node", objects.ENDPOINT, objects.KEY, objects.SECRET)
     mc("ready", "node")
@@ -83,6 +99,7 @@ def main():
     trees()
     streams()
     versions()
+    administration()
     mc("rb", "--force", "node/mc-box")
     same("buckets", mc("ls", "node"), [])
 

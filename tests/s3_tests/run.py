@@ -10,7 +10,8 @@ list of cases that are known to pass.
 
 The suite itself is neither part of this repository nor changed: it gets an environment of its own under
 target/, and a configuration with three accounts. The node runs with `--new-buckets acl`, because the suite
-expects new buckets as they were before April 2023: with ACLs, and without a public access block.
+expects new buckets as they were before April 2023: with ACLs, and without a public access block; and with
+`--sse-c-over-http`, because it speaks plain HTTP.
 """
 
 import argparse
@@ -72,6 +73,7 @@ class Node:
                 *("--listen", f"127.0.0.1:{self.port}"),
                 *("--admin-listen", f"127.0.0.1:{self.admin_port}"),
                 *("--new-buckets", "acl"),
+                "--sse-c-over-http",
                 *options,
             ],
             env=self.environment,

@@ -7,7 +7,8 @@ use crate::auth::AuthError;
 use crate::auth::directory::change::{Refusal, RefusalKind};
 use crate::engine::EngineError;
 use crate::http::Response;
-use crate::s3::error::S3Error;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::unsupported;
 
 /// Why a request got nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +32,22 @@ impl AdminError {
 
     pub fn no_such_route() -> Self {
         Self::new(404, "NoSuchRoute", "the admin API has no such path and method")
+    }
+
+    /// Metrics were asked for without the token that they need.
+    pub fn no_token() -> Self {
+        let message = "send the token of --metrics-token-file: Authorization: Bearer TOKEN";
+        Self::new(401, Code::AccessDenied.name(), message)
+    }
+
+    /// A client of MinIO's admin API has come here.
+    pub fn minio() -> Self {
+        Self::new(501, Code::NotImplemented.name(), unsupported::MINIO_ADMIN_MESSAGE)
+    }
+
+    /// The answer, in the form that clients of MinIO's admin API read.
+    pub fn response_for_minio(&self) -> Response {
+        json_response(self.status, &json!({ "Code": self.code, "Message": self.message }))
     }
 
     pub fn code(&self) -> &'static str {

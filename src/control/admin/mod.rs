@@ -55,6 +55,7 @@ use crate::s3::audit::Api;
 use crate::s3::body::Incoming;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::journal::{Journal, Note};
+use crate::s3::unsupported::MINIO_ADMIN_PATH;
 
 use super::about::About;
 use super::drain::Drain;
@@ -151,7 +152,13 @@ impl<H: Host> AdminService<H> {
             return self.health.answer_report(&head).await;
         }
         if let Some(metrics) = self.metrics.as_ref().filter(|_| metrics::is_asked_by(&head)) {
+            if !metrics.admits(&head) {
+                return AdminError::no_token().response().with_header("WWW-Authenticate", "Bearer");
+            }
             return metrics.answer(&head).await;
+        }
+        if head.path.starts_with(MINIO_ADMIN_PATH) {
+            return AdminError::minio().response_for_minio();
         }
         let request_id = self.request_id();
         let journal = self.journal.as_ref().map(|journal| {

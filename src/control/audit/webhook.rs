@@ -10,7 +10,8 @@ use crate::base::limits::{
 };
 use crate::base::secret::Secret;
 use crate::control::post::{self, Outcome};
-use crate::control::{private_file, webhook};
+use crate::control::private_file::read_token;
+use crate::control::webhook;
 
 /// The media type of lines that are JSON each.
 const CONTENT_TYPE: &str = "application/x-ndjson";
@@ -47,20 +48,8 @@ impl Hook {
     ///
     /// One sentence for the person at the prompt.
     pub fn new(target: &AuditWebhook) -> Result<Self, String> {
-        let token = match &target.token_file {
-            None => None,
-            Some(path) => {
-                let refuse = |why: &str| format!("--audit-webhook-token-file: {why}: {}", path.display());
-                let text = private_file::read(path, "the token of the audit webhook")
-                    .map_err(|why| format!("--audit-webhook-token-file: {why}"))?
-                    .ok_or_else(|| refuse("there is no such file"))?;
-                let token = Secret::new(text.trim());
-                if !webhook::is_token(&token) {
-                    return Err(refuse("the token must be visible ASCII without spaces"));
-                }
-                Some(token)
-            }
-        };
+        let read = |path: &PathBuf| read_token("--audit-webhook-token-file", path, "the audit webhook");
+        let token = target.token_file.as_ref().map(read).transpose()?;
         Ok(Self { agent: post::agent(), url: target.url.clone(), token, refused_since: None })
     }
 

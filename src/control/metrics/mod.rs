@@ -1,4 +1,5 @@
-//! What the node counts, for Prometheus: `GET /metrics` of the admin listener, without a signature.
+//! What the node counts, for Prometheus: `GET /metrics` of the admin listener, without a signature. Whoever asks
+//! needs the token of `--metrics-token-file`, if the node has one.
 //!
 //! Each core counts in memory of its own and copies it when it is asked; the text is made from the copies, on
 //! the core that was asked, in steps between which it does other things. So a scrape stalls nobody. A core that
@@ -18,9 +19,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use subtle::ConstantTimeEq;
+
 use crate::base::instruments::Distribution;
 use crate::base::limits::{HEALTH_ANSWER_MS_MAX, METRICS_BUCKETS_MAX};
 use crate::base::local::each_within;
+use crate::base::secret::Secret;
 use crate::control::audit::AuditCounts;
 use crate::control::health::is_read;
 use crate::control::logging::LinesMissing;
@@ -41,6 +45,9 @@ const PATHS: [&str; 3] = ["/metrics", "/minio/v2/metrics/cluster", "/minio/v2/me
 
 /// Prometheus, "Exposition formats": the text-based format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// With what the credentials of a scrape begin.
+const BEARER: &[u8] = b"Bearer ";
 
 /// Whether a request asks for metrics.
 pub fn is_asked_by(head: &Head) -> bool {
@@ -99,6 +106,8 @@ pub struct Metrics<H: Host> {
     cores: Box<dyn Cores>,
     tls: Option<Arc<Tls>>,
     started: TimestampMs,
+    /// What whoever asks must send.
+    token: Option<Secret>,
     /// What each core answered last.
     last: RefCell<Vec<Option<Rc<CoreCounts>>>>,
 }
@@ -120,11 +129,26 @@ pub struct Report {
 }
 
 impl<H: Host> Metrics<H> {
-    /// `tls`: what new connections begin with, if anything.
-    pub fn new(engine: Engine<H>, cores: Box<dyn Cores>, tls: Option<Arc<Tls>>) -> Rc<Self> {
+    /// `tls`: what new connections begin with, if anything. `token`: what whoever asks must send, if anything.
+    pub fn new(
+        engine: Engine<H>,
+        cores: Box<dyn Cores>,
+        tls: Option<Arc<Tls>>,
+        token: Option<Secret>,
+    ) -> Rc<Self> {
         let started = engine.host().now();
         let last = RefCell::new(vec![None; engine.shared().cores]);
-        Rc::new(Self { engine, cores, tls, started, last })
+        Rc::new(Self { engine, cores, tls, started, token, last })
+    }
+
+    /// Whether whoever sent a request may know the metrics: with a token, if one is asked for.
+    pub fn admits(&self, head: &Head) -> bool {
+        let Some(token) = &self.token else { return true };
+        // RFC 6750, 2.1; schemes are compared without regard to case (RFC 9110, 11.1).
+        let sent = head.header("authorization").and_then(|value| value.split_at_checked(BEARER.len()));
+        sent.is_some_and(|(scheme, sent)| {
+            scheme.eq_ignore_ascii_case(BEARER) && sent.trim_ascii().ct_eq(token.reveal().as_bytes()).into()
+        })
     }
 
     /// The answer to a scrape.

@@ -167,7 +167,7 @@ fn a_silent_core_is_down_and_takes_nothing_from_the_sums() {
     let shared = simulation.block_on(prepare(&host, CORES, false)).unwrap();
     let engine = Engine::new(host, Rc::new(First), shared, Options::default());
     let silent = Rc::new(Cell::new(Some(1)));
-    let metrics = Metrics::new(engine.clone(), Box::new(Told { engine, silent: silent.clone() }), None);
+    let metrics = Metrics::new(engine.clone(), Box::new(Told { engine, silent: silent.clone() }), None, None);
     let scrape = || simulation.block_on(metrics.text());
     let missing = format!("ringcask_errors_total{{code=\"{}\"}}", Code::NoSuchKey.name());
 

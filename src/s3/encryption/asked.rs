@@ -130,6 +130,13 @@ impl Asked {
     }
 }
 
+/// Whether a request says anything about a key that its client keeps.
+pub fn brings_key(header: Lookup<'_>) -> bool {
+    [&CUSTOMER, &COPY_SOURCE]
+        .iter()
+        .any(|names| [names.algorithm, names.key, names.md5].into_iter().any(|name| header(name).is_some()))
+}
+
 impl CustomerKey {
     /// The key that a request brings to read an object with. Only SSE-C has a place in a read: the node knows
     /// by itself how the object is encrypted otherwise.

@@ -27,7 +27,7 @@ use crate::engine::{Headers, ObjectPart};
 use crate::s3::error::{Code, S3Error};
 
 pub use answer::{Answer, Notice};
-pub use asked::CustomerKey;
+pub use asked::{CustomerKey, brings_key};
 pub use data_key::{DataKey, Place, RunKey, Target};
 pub use reader::{Opened, PlainReader};
 pub use sealer::Sealer;

@@ -67,6 +67,7 @@ pub async fn run<H: Host, I: Incoming>(
     }
     let after = After::of(&form);
     set_headers(&mut request, &form)?;
+    service.check_keys_are_safe(&request)?;
     let mut request = service.authorize(request, Operation::PostObject, authentication, &mut file).await?;
     unsupported::check(&request)?;
     let stored = put_object::store(service, &mut request, &mut file).await;

@@ -8,6 +8,7 @@ use super::harness::{Answer, Node};
 use crate::crypt::{SEGMENT_PLAIN_BYTES, TAG_BYTES};
 use crate::engine::{BucketChange, Condition};
 use crate::hash;
+use crate::s3::Settings;
 use crate::s3::encryption::vault::{create_key, rotate_key};
 
 /// How a request asks for encryption, and how one asks that reads or goes on with what it wrote.
@@ -238,6 +239,32 @@ fn a_customers_key_must_come_and_fit() {
     // Whoever reads does not say how; the node knows.
     let declared = send(&node, "GET", "/bucket/plain", &[Mode::Managed.write()], b"");
     assert_eq!(code(&declared), (400, "InvalidArgument".to_owned()));
+}
+
+#[test]
+fn a_customers_key_is_refused_that_everybody_on_the_way_could_read() {
+    let node = Node::with_settings("bucket", Settings::default());
+    ok(send(&node, "PUT", "/bucket/k", &[], b"plain"));
+    let source = vec![("x-amz-copy-source", "/bucket/k".to_owned())];
+    let key = Mode::Customer(1).write();
+    for (method, target, headers) in [
+        ("PUT", "/bucket/c", vec![key.clone()]),
+        ("PUT", "/bucket/c", vec![key[..1].to_vec()]),
+        ("PUT", "/bucket/c", vec![key[1..2].to_vec()]),
+        ("GET", "/bucket/k", vec![key.clone()]),
+        ("POST", "/bucket/c?uploads", vec![key.clone()]),
+        ("PUT", "/bucket/c?partNumber=1&uploadId=u", vec![key.clone()]),
+        ("PUT", "/bucket/c", vec![source.clone(), Mode::Customer(1).source()]),
+        ("GET", "/bucket/none?attributes", vec![key.clone()]),
+    ] {
+        let answer = send(&node, method, target, &headers, b"");
+        assert_eq!(code(&answer), (400, "InvalidRequest".to_owned()), "{method} {target}");
+        let said = answer.document("Error").child_text("Message").unwrap_or_default().to_owned();
+        assert!(said.ends_with("must be made over a secure connection."), "{said}");
+    }
+    assert_eq!(send(&node, "HEAD", "/bucket/k", &[key], b"").status, 400);
+    // What the node encrypts by itself needs no secret from outside.
+    ok(send(&node, "PUT", "/bucket/k", &[Mode::Default.write()], b"x"));
 }
 
 #[test]

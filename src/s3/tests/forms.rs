@@ -5,6 +5,7 @@ use crate::auth::sign::sign_post;
 use crate::base::limits::FORM_BYTES_MAX;
 use crate::engine::{BucketChange, Versioning};
 use crate::hash::{self, base64_encode};
+use crate::s3::Settings;
 
 /// A form as a browser sends it.
 #[derive(Clone)]
@@ -276,4 +277,24 @@ fn what_is_no_form_is_refused() {
     assert_eq!(node.send("GET", "/bucket/up/a", &[], b"").status, 404);
     let plain = node.send("POST", "/bucket", &[("content-type", "text/plain")], b"x");
     refused(&plain, 412, "PreconditionFailed");
+}
+
+#[test]
+fn a_form_brings_no_customers_key_over_plain_http() {
+    let posted = |node: &Node| {
+        let (key, digest) = ([7; 32], hash::md5(&[7; 32]));
+        let fields = [
+            ("algorithm", "AES256".to_owned()),
+            ("key", base64_encode(&key)),
+            ("key-MD5", base64_encode(&digest)),
+        ]
+        .map(|(name, value)| (format!("x-amz-server-side-encryption-customer-{name}"), value));
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let conditions: String =
+            fields.iter().map(|(name, value)| format!(", {{\"{name}\": \"{value}\"}}")).collect();
+        let fields = [&[("key", "up/k")], &fields[..]].concat();
+        Posted::new(&fields, b"x").signed(node, &conditions).post(node)
+    };
+    refused(&posted(&Node::with_settings("bucket", Settings::default())), 400, "InvalidRequest");
+    assert_eq!(posted(&Node::with_bucket("bucket")).status, 204);
 }

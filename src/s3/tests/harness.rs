@@ -61,7 +61,8 @@ impl Answer {
 impl Node {
     /// A new node that holds the bucket `bucket`.
     pub fn with_bucket(bucket: &str) -> Self {
-        Self::with_settings(bucket, Settings::default())
+        // Requests of these tests come without TLS.
+        Self::with_settings(bucket, Settings { sse_c_over_http: true, ..Settings::default() })
     }
 
     /// A new node of those settings that holds the bucket `bucket`.

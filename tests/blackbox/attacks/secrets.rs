@@ -37,6 +37,7 @@ fn no_secret_is_in_the_log_or_in_an_answer() {
         access_log.to_str().unwrap(),
         "--slow-request-ms",
         "1",
+        "--sse-c-over-http",
     ]);
     let notify = "<NotificationConfiguration><QueueConfiguration><Queue>arn:ringcask:sqs:us-east-1:main:webhook\
         </Queue><Event>s3:ObjectCreated:*</Event></QueueConfiguration></NotificationConfiguration>";

@@ -136,6 +136,7 @@ impl Node {
         let settings = Settings {
             domains: vec!["s3.example.com".to_owned()],
             new_buckets: NewBuckets::Acl,
+            sse_c_over_http: true,
             ..Settings::default()
         };
         let people = People::new(&settings);
