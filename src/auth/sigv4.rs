@@ -135,11 +135,7 @@ impl<'a> Scope<'a> {
             return mismatch(format!("incorrect service \"{service}\". This endpoint belongs to \"s3\"."));
         }
         if self.region != region {
-            let mut message = format!("the region '{}' is wrong; expecting '{region}'", self.region);
-            if self.region.is_empty() {
-                // As `mc admin` signs.
-                message.push_str(". MinIO's admin API is not served here; see `ringcask --help`");
-            }
+            let message = format!("the region '{}' is wrong; expecting '{region}'", self.region);
             return Err(Mismatch { message, region: Some(region.to_owned()) });
         }
         let date = &timestamp[..8];
