@@ -20,6 +20,9 @@ pub const ACCESS_KEY_ID: &str = "benchmark";
 pub const SECRET: &str = "benchmark-secret";
 pub const REGION: &str = "us-east-1";
 
+/// Given to every node: some start on data that this benchmark made without one, and a node makes no key beside data.
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+
 /// How long a node may take to come to rest before its use is read.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(30);
 
@@ -120,6 +123,7 @@ impl Node {
             command.args(["--log-level", "warn"]);
         }
         command.env("RINGCASK_ROOT_USER", ACCESS_KEY_ID).env("RINGCASK_ROOT_PASSWORD", SECRET);
+        command.env("RINGCASK_MASTER_KEY", MASTER_KEY);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         // A process is born on its parent's CPUs: so all the node's threads stay on the server's, from the
         // first moment.
