@@ -176,6 +176,22 @@ fn a_quota_holds_from_when_it_is_set_until_it_is_cleared_also_over_a_crash() {
 }
 
 #[test]
+fn what_a_core_was_given_of_a_larger_quota_is_worth_nothing_under_a_smaller_one() {
+    run(1, |simulation| async move {
+        let node = Node::start(&simulation, 3, 1).await.unwrap();
+        let id = bucket(&node, Versioning::Unversioned, 100_000).await;
+        // Each core gets some more than it asks for.
+        for core in 0..3 {
+            let key = keys_of(&node, id, core).next().unwrap();
+            put(node.core(core), id, &key, &content(1, 100)).await.unwrap();
+        }
+        node.core(1).set_bucket(BUCKET, change(Some(1000))).await.unwrap();
+        check_left(&node, id, 2, 700).await;
+        assert_eq!(held(&node, id), 1000);
+    });
+}
+
+#[test]
 fn a_quota_that_is_set_among_puts_counts_all_of_them() {
     for seed in 1..20 {
         run(seed, |simulation| async move {
