@@ -2,7 +2,7 @@
 //! too.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -125,6 +125,70 @@ fn status_shows_drives_cores_buckets_and_listeners() {
     assert_eq!(urls, [&format!("http://{}", node.address()), &format!("http://{}", node.admin())]);
     let shown = manage(&node, &["status"]);
     assert!(shown.contains("1 bucket with 1 object, 977 KiB\n"), "{shown}");
+}
+
+/// What a command shows on a terminal; `None` where there is no `script` to make one.
+fn on_a_terminal(node: &Node, columns: usize, arguments: &[&str]) -> Option<String> {
+    let command = command(node, node.credentials(), arguments);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("stty cols {columns} rows 24; exec {}", line.join(" ")), "/dev/null"]);
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => script.env(name, value),
+            None => script.env_remove(name),
+        };
+    }
+    let output = script.stdin(Stdio::null()).output().ok()?;
+    let shown = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    // Of `doctor`, 1 and 2 say what it found.
+    let is_answered = output.status.success() || arguments[0] == "doctor" && output.status.code() < Some(3);
+    assert!(is_answered && !shown.contains("ringcask: "), "{arguments:?}: {:?}\n{shown}", output.status);
+    Some(shown)
+}
+
+#[test]
+fn every_screen_fits_its_terminal_and_leaves_nothing_out() {
+    let node = Node::start_with(Options { cores: 3, drives: 2, ..Options::default() });
+    let (bucket, user) = ("b".repeat(63), "u".repeat(64));
+    node.client_with_bucket(&bucket);
+    manage(&node, &["quota", "set", &bucket, "500GiB"]);
+    manage_json(&node, &["user", "create", &user, "--policy", "readwrite"]);
+    manage_json(&node, &["key", "create", "--user", &user]);
+    manage_json(&node, &["kms", "create", &"k".repeat(200)]);
+    let directory = node.data(0).to_str().unwrap().to_owned();
+    let screens = [
+        (&["status"][..], directory.as_str()),
+        (&["bucket", "list"], &bucket),
+        (&["user", "list"], &user),
+        (&["key", "list"], &user),
+        (&["kms", "list"], "aws/sse-s3"),
+        (&["progress"], "Checkpoint: "),
+        (&["config"], &directory),
+        (&["doctor", "--all", "--data", &directory], &directory),
+    ];
+    for (columns, (arguments, shows)) in
+        [80, 60].into_iter().flat_map(|it| screens.map(|screen| (it, screen)))
+    {
+        let Some(screen) = on_a_terminal(&node, columns, arguments) else {
+            eprintln!("left out: there is no script here");
+            return;
+        };
+        // A word that can be pasted is left whole.
+        let is_wide = |line: &&str| line.chars().count() > columns && line.trim().contains(' ');
+        let wide: Vec<&str> = screen.lines().filter(is_wide).collect();
+        assert!(wide.is_empty(), "{arguments:?} on {columns} columns: {wide:#?}");
+        // In how many lines whatever.
+        let letters = |text: &str| text.replace([' ', '\n'], "");
+        let begins = shows.chars().take(10).collect::<String>();
+        assert!(letters(&screen).contains(&letters(&begins)), "{arguments:?}: no {shows} in\n{screen}");
+        assert!(!screen.contains('…'), "{arguments:?}: {screen}");
+    }
+    // For other programs, a row is a line.
+    let listed = manage(&node, &["bucket", "list"]);
+    assert!(listed.lines().any(|line| line.starts_with(&bucket) && line.ends_with("500 GiB")), "{listed}");
+    assert!(manage(&node, &["status"]).contains(&directory));
 }
 
 #[test]

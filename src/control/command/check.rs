@@ -1,12 +1,13 @@
 //! `ringcask check`: everything on the drives of a node that is not running, held against itself.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::directories::{DataOptions, Directories};
-use super::text::{WIDTH, bytes, labelled, number, object, printable};
+use super::progress::rewrite;
+use super::text::{bytes, labelled, number, object, printable, width};
 use super::{Environment, print};
 use crate::control::data_directory::KNOWN_NAMES;
 use crate::engine::VersionId;
@@ -92,13 +93,12 @@ impl Bar {
             Stage::Checkpoints => "comparing checkpoints",
             Stage::Data => "verifying payload",
         };
-        let line = format!("{what}: {percent}% of {}", bytes(total));
-        let _ = write!(std::io::stderr(), "\r{line:<width$}", width = WIDTH - 1);
+        rewrite(&format!("{what}: {percent}% of {}", bytes(total)));
     }
 
     fn clear(&self) {
         if self.last.is_some() {
-            let _ = write!(std::io::stderr(), "\r{:<width$}\r", "", width = WIDTH - 1);
+            rewrite("");
         }
     }
 }
@@ -203,15 +203,15 @@ fn finding_text(finding: &Finding, directories: &Directories, is_all: bool) -> S
         out.push_str(&format!(" at offset {offset}"));
     }
     out.push('\n');
-    out.push_str(&labelled("found", &finding.found));
-    out.push_str(&labelled("expected", &finding.expected));
+    out.push_str(&labelled(width(), "found", &finding.found));
+    out.push_str(&labelled(width(), "expected", &finding.expected));
     let shown = if is_all { usize::MAX } else { OBJECTS_SHOWN };
     for (at, name) in finding.objects.iter().take(shown).enumerate() {
-        out.push_str(&labelled(if at == 0 { "touches" } else { "" }, &object(name)));
+        out.push_str(&labelled(width(), if at == 0 { "touches" } else { "" }, &object(name)));
     }
     let more = finding.objects.len().saturating_sub(shown) as u64 + finding.objects_more;
     if more > 0 {
-        out.push_str(&labelled("", &format!("and {} more", number(more))));
+        out.push_str(&labelled(width(), "", &format!("and {} more", number(more))));
     }
     out
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::text::{WIDTH, labelled, printable};
+use super::text::{labelled, printable, width};
 use super::{Environment, print};
 use crate::control::config::Layer;
 use crate::control::data_directory::node_of;
@@ -22,6 +22,9 @@ boot; tuning/README.md says how to keep them, and undoes them in groups.";
 /// Columns of a status and of a point's name, before what was found.
 const STATUS_COLUMNS: usize = 8;
 const NAME_COLUMNS: usize = 26;
+
+/// What was found stands beside the name if it has so many columns there, or needs no more; else below.
+const FOUND_COLUMNS_MIN: usize = 36;
 
 #[derive(Args, Debug)]
 pub struct Doctor {
@@ -61,7 +64,7 @@ impl Doctor {
         };
         print(&match self.json {
             true => format!("{:#}\n", as_json(&report)),
-            false => as_text(&report, self.all),
+            false => as_text(width(), &report, self.all),
         })?;
         Ok(match report.status() {
             Status::Ok | Status::Unknown | Status::Note => 0,
@@ -98,7 +101,8 @@ fn is_node(proc: &Path, process: u32) -> bool {
         .is_ok_and(|name| name.trim() == "ringcask")
 }
 
-fn as_text(report: &Report, is_all: bool) -> String {
+fn as_text(width: usize, report: &Report, is_all: bool) -> String {
+    let labelled = |label: &str, text: &str| labelled(width, label, text);
     let mut out = String::new();
     for area in Area::ALL {
         let points = report.points.iter().filter(|point| point.area == area);
@@ -107,7 +111,7 @@ fn as_text(report: &Report, is_all: bool) -> String {
                 let gap = if out.is_empty() { "" } else { "\n" };
                 out.push_str(&format!("{gap}{}\n", area.to_string().to_uppercase()));
             }
-            out.push_str(&head(point));
+            out.push_str(&head(width, point));
             let is_explained = is_all || point.status >= Status::Note;
             if is_explained {
                 out.push_str(&labelled("should be", &point.expected));
@@ -115,8 +119,8 @@ fn as_text(report: &Report, is_all: bool) -> String {
                 out.push_str(&labelled("effect", point.measured.unwrap_or("not measured")));
             }
             if is_explained || point.status == Status::Unknown {
-                out.push_str(&commands("fix", &point.fix));
-                out.push_str(&commands("undo", &point.undo));
+                out.push_str(&commands(width, "fix", &point.fix));
+                out.push_str(&commands(width, "undo", &point.undo));
             }
         }
     }
@@ -124,8 +128,8 @@ fn as_text(report: &Report, is_all: bool) -> String {
     out
 }
 
-/// Status, name and what was found, in lines of 80 columns.
-fn head(point: &Point) -> String {
+/// Status, name and what was found, in lines of `width` columns.
+fn head(width: usize, point: &Point) -> String {
     let status = match point.status {
         Status::Warning | Status::Error => point.status.to_string().to_uppercase(),
         _ => point.status.to_string(),
@@ -135,25 +139,26 @@ fn head(point: &Point) -> String {
         false => format!("{} {}", point.name, printable(point.subject.as_bytes())),
     };
     let indent = 2 + STATUS_COLUMNS + 1;
-    let mut out = wrapped(&format!("  {status:<STATUS_COLUMNS$} "), indent, &name);
+    let mut out = wrapped(width, &format!("  {status:<STATUS_COLUMNS$} "), indent, &name);
     let found = printable(point.found.as_bytes());
-    let indent = indent + NAME_COLUMNS + 1;
-    if name.chars().count() > NAME_COLUMNS {
-        out.push_str(&wrapped(&" ".repeat(indent), indent, &found));
-    } else {
+    let beside = indent + NAME_COLUMNS + 1;
+    let is_beside = beside + FOUND_COLUMNS_MIN.min(found.chars().count()) <= width;
+    let indent = if is_beside { beside } else { indent + 2 };
+    if is_beside && name.chars().count() <= NAME_COLUMNS {
         let line = format!("{:<indent$}", out.trim_end());
-        out = wrapped(&line, indent, &found);
+        return wrapped(width, &line, indent, &found);
     }
+    out.push_str(&wrapped(width, &" ".repeat(indent), indent, &found));
     out
 }
 
-/// Text behind what stands in a line already, in lines of 80 columns; further ones are indented.
-fn wrapped(begun: &str, indent: usize, text: &str) -> String {
+/// Text behind what stands in a line already, in lines of `width` columns; further ones are indented.
+pub(super) fn wrapped(width: usize, begun: &str, indent: usize, text: &str) -> String {
     let mut out = String::new();
     let mut line = begun.to_owned();
     let mut is_begun = false;
-    for piece in text.split(' ').flat_map(|word| pieces(word, WIDTH - indent)) {
-        if is_begun && line.chars().count() + 1 + piece.chars().count() > WIDTH {
+    for piece in text.split(' ').flat_map(|word| pieces(word, width - indent)) {
+        if is_begun && line.chars().count() + 1 + piece.chars().count() > width {
             out.push_str(&format!("{line}\n"));
             line = " ".repeat(indent);
             is_begun = false;
@@ -191,14 +196,14 @@ fn pieces(word: &str, characters_max: usize) -> Vec<String> {
 
 /// Commands under a label. One that is too long for a line goes on behind a backslash, so that it can be pasted;
 /// what is said to people is wrapped.
-fn commands(label: &str, commands: &[String]) -> String {
+fn commands(width: usize, label: &str, commands: &[String]) -> String {
     let mut out = String::new();
     for (at, command) in commands.iter().enumerate() {
         let label = if at == 0 { label } else { "" };
         let command = printable(command.as_bytes());
         if command.starts_with('#') {
-            let text = labelled(label, &command);
-            // A line that goes on is a comment too.
+            // A line that goes on is a comment too, by two columns more.
+            let text = labelled(width - 2, label, &command);
             let lines: Vec<String> = text
                 .lines()
                 .enumerate()
@@ -214,7 +219,7 @@ fn commands(label: &str, commands: &[String]) -> String {
         let mut line = format!("    {label:<10}");
         let mut is_begun = false;
         for word in words(&command) {
-            if is_begun && line.chars().count() + 1 + word.chars().count() + 2 > WIDTH {
+            if is_begun && line.chars().count() + 1 + word.chars().count() + 2 > width {
                 out.push_str(&format!("{line} \\\n"));
                 line = " ".repeat(16);
                 is_begun = false;
@@ -279,6 +284,7 @@ fn as_json(report: &Report) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::text::WIDTH;
     use super::*;
 
     /// A report with everything that could spoil a screen.
@@ -313,23 +319,23 @@ mod tests {
     }
 
     #[test]
-    fn the_report_fits_80_columns_and_does_nothing_to_a_terminal() {
-        for is_all in [false, true] {
-            let text = as_text(&report(), is_all);
+    fn the_report_fits_the_terminal_and_does_nothing_to_a_terminal() {
+        for (width, is_all) in [(WIDTH, false), (WIDTH, true), (60, true)] {
+            let text = as_text(width, &report(), is_all);
             for line in text.lines() {
                 let is_one_word = line.trim_end_matches([' ', '\\']).trim().split(' ').count() < 6;
-                assert!(line.chars().count() <= WIDTH || is_one_word, "{line}");
+                assert!(line.chars().count() <= width || is_one_word, "{line}");
             }
             assert!(!text.contains('\x1b'), "{text}");
             assert!(text.contains("ERROR    kernel"), "{text}");
         }
-        assert!(as_text(&report(), true).len() > as_text(&report(), false).len());
+        assert!(as_text(WIDTH, &report(), true).len() > as_text(WIDTH, &report(), false).len());
     }
 
     #[test]
     fn a_command_that_is_long_can_be_pasted_all_the_same() {
         let command = format!("echo 'a b c' {} > '/a path/x'", "word ".repeat(40).trim());
-        let text = commands("fix", std::slice::from_ref(&command));
+        let text = commands(WIDTH, "fix", std::slice::from_ref(&command));
         assert!(text.lines().count() > 2, "{text}");
         let pasted: Vec<String> = text.trim().split("\\\n").map(|line| line.trim().to_owned()).collect();
         assert_eq!(pasted.join(" ").strip_prefix("fix       "), Some(command.as_str()));

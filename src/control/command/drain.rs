@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::progress::rewrite;
 use super::show::{rows, text};
-use super::text::bar;
+use super::text::{bar, width};
 use super::{Environment, Options, pause, print};
 
 pub const EXAMPLES: &str = "\
@@ -91,7 +91,7 @@ impl Checkpoint {
             let cores = rows(&answer, "cores");
             let ended = cores.iter().filter(|core| core["state"] != "writing").count();
             let share = ended as f64 / cores.len().max(1) as f64;
-            rewrite(&format!("checkpoint {} {ended} of {} cores", bar(share), cores.len()));
+            rewrite(&format!("checkpoint {} {ended} of {} cores", bar(width(), share), cores.len()));
             pause(PAUSE);
             answer = client.send("GET", "checkpoint", None)?;
         }

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::client::Client;
 use super::show::rows;
-use super::text::{bar, bytes};
+use super::status::folded;
+use super::text::{bar, bytes, width};
 use super::{Environment, Options, pause, print};
 
 /// Pause between two looks of `--watch`.
@@ -44,7 +45,7 @@ impl Progress {
             let answer = client.send("GET", "progress", None)?;
             let text = match self.options.json {
                 true => format!("{answer:#}\n"),
-                false => screen(&answer, with_bars),
+                false => screen(&answer, with_bars.then(width)),
             };
             // Written over what the last look has shown.
             let lines = shown.lines().count();
@@ -59,7 +60,8 @@ impl Progress {
     }
 }
 
-fn screen(answer: &Value, with_bars: bool) -> String {
+/// All cores' lines; with bars for a terminal of so many columns.
+fn screen(answer: &Value, terminal: Option<usize>) -> String {
     let is_scrubbed = answer["scrubBytesPerSecond"].as_u64() != Some(0);
     let sections: [(&str, ToLine); 3] = [
         ("Scrub: what is stored is read and verified", scrub),
@@ -68,24 +70,26 @@ fn screen(answer: &Value, with_bars: bool) -> String {
     ];
     let mut out = String::new();
     for (title, line) in sections {
-        if with_bars {
-            out += &format!("{title}\n");
+        if let Some(width) = terminal {
+            out += &folded(width, title);
         }
         for core in rows(answer, "cores") {
-            out += &line(core, is_scrubbed).show(with_bars);
+            out += &line(core, is_scrubbed).show(terminal);
         }
     }
     out
 }
 
 impl Line {
-    fn show(&self, with_bars: bool) -> String {
+    fn show(&self, terminal: Option<usize>) -> String {
         let Self { name, core, share, words } = self;
         let percent = share.map(|share| format!("{:>3.0}%  ", (share * 100.0).floor())).unwrap_or_default();
-        match (with_bars, share) {
-            (true, Some(share)) => format!("  core {core:<3} {} {percent}{words}\n", bar(*share)),
-            (true, None) => format!("  core {core:<3} {words}\n"),
-            (false, _) => format!("{name} core {core} {percent}{words}\n"),
+        match (terminal, share) {
+            (Some(width), Some(share)) => {
+                format!("  core {core:<3} {} {percent}{words}\n", bar(width, *share))
+            }
+            (Some(_), None) => format!("  core {core:<3} {words}\n"),
+            (None, _) => format!("{name} core {core} {percent}{words}\n"),
         }
     }
 }
@@ -163,8 +167,11 @@ mod tests {
 
     #[test]
     fn the_screen_has_bars_and_fits_a_terminal() {
-        let shown = screen(&answer(), true);
-        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
+        for width in [60, WIDTH] {
+            let shown = screen(&answer(), Some(width));
+            assert!(shown.lines().all(|line| line.chars().count() <= width), "{shown}");
+        }
+        let shown = screen(&answer(), Some(WIDTH));
         let lines: Vec<&str> = shown.lines().collect();
         assert_eq!(lines[1], "  core 0   [########----------------]  33%  1.00 GiB of 3.00 GiB, pass 3");
         assert_eq!(lines[2], "  core 127 waits for the next pass; 2 since the start");
@@ -174,7 +181,7 @@ mod tests {
 
     #[test]
     fn elsewhere_each_line_says_what_it_is_about() {
-        let shown = screen(&answer(), false);
+        let shown = screen(&answer(), None);
         assert!(!shown.contains('[') && !shown.contains('\x1b'), "{shown}");
         assert!(shown.starts_with("scrub core 0  33%  1.00 GiB of 3.00 GiB, pass 3\n"), "{shown}");
         assert!(shown.contains("checkpoint core 0  97%  250 MiB of 256 MiB\n"), "{shown}");

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::show::{rows, table, text};
-use super::text::{WIDTH, bytes, number};
+use super::text::{bytes, number, width};
 use super::{Request, path};
 use crate::control::bytes_size::BytesSize;
 
@@ -73,7 +73,7 @@ fn show_one(bucket: &Value) -> String {
     let sentence = sentence_about(bucket);
     match sentence.split_once(" holds ") {
         // The longest names leave no room beside them.
-        Some((name, holds)) if sentence.chars().count() > WIDTH => format!("{name}\n  holds {holds}\n"),
+        Some((name, holds)) if sentence.chars().count() > width() => format!("{name}\n  holds {holds}\n"),
         _ => sentence + "\n",
     }
 }

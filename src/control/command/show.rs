@@ -1,13 +1,16 @@
-//! Answers as a person reads them: tables and short lists of at most 80 columns.
+//! Answers as a person reads them: tables and short lists that fit the terminal.
 
 use std::io::IsTerminal;
 
 use serde_json::Value;
 
-use super::text::WIDTH;
+use super::text::width;
 
 /// Spaces between columns.
 const GAP: usize = 2;
+
+/// A column that holds more is not made narrower than this: what is left of an id or a size could not be read.
+const COLUMN_MIN: usize = 16;
 
 pub fn whoami(answer: &Value) -> String {
     let account = match text(answer, "accountName") {
@@ -149,9 +152,10 @@ fn fields(fields: &[(&str, String)]) -> String {
 }
 
 /// A table whose columns are as wide as they need to be. Of a line that is too long for a terminal, what stands in the
-/// widest columns goes on below; where the output goes to a file or another program, every row is one line.
+/// widest columns goes on below; where columns would become too narrow for that, each row is a list. Where the output
+/// goes to a file or another program, every row is one line.
 pub(super) fn table(head: &[&str], rows: &[Value], row: impl Fn(&Value) -> Vec<String>) -> String {
-    let width = if std::io::stdout().is_terminal() { WIDTH } else { usize::MAX };
+    let width = if std::io::stdout().is_terminal() { width() } else { usize::MAX };
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     table_within(width, &std::iter::once(head).chain(rows.iter().map(row)).collect::<Vec<_>>())
 }
@@ -165,6 +169,9 @@ fn table_within(width: usize, rows: &[Vec<String>]) -> String {
         .collect();
     while widths.iter().sum::<usize>() + GAP * (columns - 1) > width {
         let widest = (0..columns).max_by_key(|column| widths[*column]).unwrap_or_default();
+        if widths[widest] <= COLUMN_MIN {
+            return lists_within(width, rows);
+        }
         widths[widest] -= 1;
     }
     let mut out = String::new();
@@ -184,10 +191,32 @@ fn table_within(width: usize, rows: &[Vec<String>]) -> String {
     out
 }
 
+/// Rows below each other, each a list of what it has under which head.
+fn lists_within(width: usize, rows: &[Vec<String>]) -> String {
+    let Some((head, rows)) = rows.split_first() else { return String::new() };
+    let names = head.iter().map(|name| name.chars().count()).max().unwrap_or_default();
+    let room = width.saturating_sub(names + GAP).max(1);
+    let mut out = String::new();
+    for (at, row) in rows.iter().enumerate() {
+        if at > 0 {
+            out.push('\n');
+        }
+        for (name, cell) in head.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
+            let characters: Vec<char> = cell.chars().collect();
+            for (line, part) in characters.chunks(room).enumerate() {
+                let name = if line == 0 { name } else { "" };
+                out += &format!("{name:<names$}{}{}\n", " ".repeat(GAP), part.iter().collect::<String>());
+            }
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::text::WIDTH;
     use super::*;
 
     #[test]
@@ -218,6 +247,34 @@ mod tests {
         assert_eq!(column(state, WIDTH), "STATEactiveinactive");
         // For other programs, a row is a line.
         assert_eq!(table_within(usize::MAX, &rows).lines().count(), 3);
+    }
+
+    #[test]
+    fn where_columns_would_be_too_narrow_a_row_is_a_list() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let head = row(&["DRIVE", "STATE", "OBJECTS", "LOG", "FREE", "OF", "DIRECTORY"]);
+        let drive = |number: &str, directory: &str| {
+            row(&[number, "read-only", "5.00 GiB", "1.00 MiB", "", "5.00 TiB", directory])
+        };
+        let rows = [head, drive("0", "/srv/a"), drive("1", &"/x".repeat(25))];
+        assert!(table_within(80, &rows).starts_with("DRIVE  STATE      OBJECTS "), "a table where it fits");
+        let expected = [
+            "DRIVE      0",
+            "STATE      read-only",
+            "OBJECTS    5.00 GiB",
+            "LOG        1.00 MiB",
+            "OF         5.00 TiB",
+            "DIRECTORY  /srv/a",
+            "",
+            "DRIVE      1",
+            "STATE      read-only",
+            "OBJECTS    5.00 GiB",
+            "LOG        1.00 MiB",
+            "OF         5.00 TiB",
+            "DIRECTORY  /x/x/x/x/x/x/x/x/x/x/x/x/x/x/",
+            "           x/x/x/x/x/x/x/x/x/x/x",
+        ];
+        assert_eq!(table_within(40, &rows).lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

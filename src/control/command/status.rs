@@ -3,11 +3,16 @@
 use serde_json::Value;
 
 use super::show::{rows, table, text};
-use super::text::{self, WIDTH, number};
+use super::text::{self, number};
 
 /// The node in some sentences, its drives and its cores in lines, and below them a sentence for each failure and
 /// each place that is damaged.
 pub fn show(answer: &Value) -> String {
+    show_within(text::width(), answer)
+}
+
+fn show_within(width: usize, answer: &Value) -> String {
+    let folded = |text: &str| folded(width, text);
     let up = duration(answer["uptimeSeconds"].as_u64().unwrap_or(0));
     let mut out = format!("ringcask {}: {}, up {up}\n", text(answer, "version"), text(answer, "status"));
     for listener in rows(answer, "listeners") {
@@ -26,7 +31,8 @@ pub fn show(answer: &Value) -> String {
         Some(versions) => format!(" and {}", counted(versions, "other version")),
     };
     let held = bytes(buckets, "bytes");
-    out += &format!("{} with {}{versions}, {held}\n", count("count", "bucket"), count("objects", "object"));
+    let (buckets, objects) = (count("count", "bucket"), count("objects", "object"));
+    out += &folded(&format!("{buckets} with {objects}{versions}, {held}"));
     let drain = &answer["drain"];
     let refused = match drain["refusing"].as_str() {
         Some("changes") => "; changes are refused until 'ringcask resume'",
@@ -34,7 +40,8 @@ pub fn show(answer: &Value) -> String {
         _ => "",
     };
     let under_way = counted(drain["requestsInFlight"].as_u64().unwrap_or(0), "request");
-    out += &format!("{under_way} under way{refused}\n\n");
+    out += &folded(&format!("{under_way} under way{refused}"));
+    out.push('\n');
     let head = ["DRIVE", "STATE", "OBJECTS", "LOG", "FREE", "OF", "DIRECTORY"];
     out += &table(&head, rows(answer, "drives"), |drive| {
         let column = |name: &str| bytes(drive, name);
@@ -74,7 +81,8 @@ pub fn show(answer: &Value) -> String {
         let hidden =
             damages["count"].as_u64().unwrap_or(0).saturating_sub(rows(damages, "places").len() as u64);
         if hidden > 0 {
-            out += &format!("\ncore {number}: {hidden} more damaged places stand in its log\n");
+            let line = format!("core {number}: {hidden} more damaged places stand in its log");
+            out += &format!("\n{}", folded(&line));
         }
     }
     out
@@ -109,22 +117,22 @@ fn duration(seconds: u64) -> String {
     if words.is_empty() { "0 seconds".to_owned() } else { words.join(" ") }
 }
 
-/// A sentence in lines that fit a terminal, those after the first indented. A longer word keeps its line.
-pub(super) fn folded(text: &str) -> String {
+/// A sentence in lines of at most `width` columns, those after the first indented. A longer word keeps its line.
+pub(super) fn folded(width: usize, text: &str) -> String {
     const INDENT: &str = "  ";
-    let (mut out, mut width) = (String::new(), 0);
+    let (mut out, mut column) = (String::new(), 0);
     for word in text.split(' ') {
         let length = word.chars().count();
-        if width > 0 && width + 1 + length > WIDTH {
+        if column > 0 && column + 1 + length > width {
             out += "\n";
             out += INDENT;
-            width = INDENT.len();
-        } else if width > 0 {
+            column = INDENT.len();
+        } else if column > 0 {
             out.push(' ');
-            width += 1;
+            column += 1;
         }
         out += word;
-        width += length;
+        column += length;
     }
     out.push('\n');
     out
@@ -134,6 +142,7 @@ pub(super) fn folded(text: &str) -> String {
 mod tests {
     use serde_json::json;
 
+    use super::super::text::WIDTH;
     use super::*;
 
     #[test]
@@ -178,7 +187,7 @@ mod tests {
             "",
             "core 1: 11 more damaged places stand in its log",
         ];
-        assert_eq!(show(&answer).lines().collect::<Vec<_>>(), expected);
-        assert!(show(&answer).lines().all(|line| line.chars().count() <= WIDTH));
+        assert_eq!(show_within(WIDTH, &answer).lines().collect::<Vec<_>>(), expected);
+        assert!(expected.iter().all(|line| line.chars().count() <= WIDTH));
     }
 }

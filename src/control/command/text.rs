@@ -1,11 +1,23 @@
-//! Text for a terminal of 80 columns.
+//! Text for a terminal of 80 columns, or fewer.
 
 use crate::engine::VersionId;
 use crate::engine::offline::{ObjectName, hex};
 use crate::s3::version;
 
-/// Columns of a terminal.
+/// Columns of a terminal: what a wider one shows reads as it does on this.
 pub const WIDTH: usize = 80;
+
+/// Columns of the narrowest terminal that lines are broken for.
+const WIDTH_MIN: usize = 40;
+
+/// Columns of the terminal that standard output is, [`WIDTH`] at most; of what is no terminal, so many.
+pub fn width() -> usize {
+    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+        // One that does not know how wide it is says 0.
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).clamp(WIDTH_MIN, WIDTH),
+        _ => WIDTH,
+    }
+}
 
 /// A number with its thousands apart.
 pub fn number(number: u64) -> String {
@@ -41,11 +53,11 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// How far something is, as a share of one.
-pub fn bar(share: f64) -> String {
-    const WIDTH: usize = 24;
-    let full = (share.clamp(0.0, 1.0) * WIDTH as f64).round() as usize;
-    format!("[{}{}]", "#".repeat(full), "-".repeat(WIDTH - full))
+/// How far something is, as a share of one; shorter on a narrow terminal.
+pub fn bar(width: usize, share: f64) -> String {
+    let length = width.saturating_sub(WIDTH - 24).max(4);
+    let full = (share.clamp(0.0, 1.0) * length as f64).round() as usize;
+    format!("[{}{}]", "#".repeat(full), "-".repeat(length - full))
 }
 
 /// Bytes of a key or a name as text: what a terminal would obey, and what is no UTF-8, is escaped.
@@ -85,15 +97,15 @@ pub fn object(object: &ObjectName) -> String {
     }
 }
 
-/// A label and text behind it, in lines of at most 80 columns where words allow it.
-pub fn labelled(label: &str, text: &str) -> String {
+/// A label and text behind it, in lines of at most `width` columns where words allow it.
+pub fn labelled(width: usize, label: &str, text: &str) -> String {
     const INDENT: usize = 14;
     let mut out = String::new();
     let mut line = format!("    {label:<10}");
     let mut is_empty = true;
     for word in text.split(' ') {
         let length = line.chars().count() + usize::from(!is_empty) + word.chars().count();
-        if length > WIDTH && !is_empty {
+        if length > width && !is_empty {
             out.push_str(line.trim_end());
             out.push('\n');
             line = " ".repeat(INDENT);
@@ -129,8 +141,10 @@ mod tests {
 
     #[test]
     fn text_fits_a_terminal_and_does_nothing_to_it() {
-        let text = labelled("there is", &"word ".repeat(60));
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+        for width in [WIDTH, 60, WIDTH_MIN] {
+            let text = labelled(width, "there is", &"word ".repeat(60));
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+        }
         assert_eq!(printable(b"a\x1b[2Jb\xff\xc3\xa4\n"), "a\\u{1b}[2Jb\\xff\u{e4}\\n");
     }
 }
