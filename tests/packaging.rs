@@ -99,6 +99,7 @@ fn defaults_in_the_configuration_file_are_those_of_the_node() {
         "access-log",
         "audit-webhook",
         "audit-webhook-token-file",
+        "forget-master-key",
     ];
     let help = Cli::command().render_long_help().to_string();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");

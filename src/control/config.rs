@@ -18,6 +18,7 @@ use crate::base::limits::{
     ARENA_BYTES_MAX, ARENA_BYTES_MIN, AUDIT_FILE_BYTES_MIN, AUDIT_FILES_MAX, CONFIG_FILE_BYTES_MAX,
     CORES_MAX, DATA_DIRECTORIES_MAX, LIFECYCLE_DAY_SECONDS_MAX, SCRUB_BYTES_PER_SECOND,
 };
+use crate::crypt::MasterKey;
 use crate::s3::NewBuckets;
 use crate::s3::notification_target::NotificationTarget;
 
@@ -76,6 +77,8 @@ pub struct Settings {
     pub scrub_bytes_per_second: u64,
     /// Whether to start without changes that are damaged in the log.
     pub accept_damage: bool,
+    /// Fingerprint of a lost master key whose sealed secrets are to be given up.
+    pub forget_master_key: Option<String>,
     /// Where event notifications may go.
     pub notification_targets: Vec<NotificationTarget>,
 }
@@ -283,6 +286,12 @@ pub struct Layer {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     accept_damage: Option<bool>,
 
+    /// For one start after the master key was lost for good: give up the access keys and the encrypted objects that it
+    /// sealed; the refused start names its fingerprint, see docs/IDENTITIES.md
+    /// [env: RINGCASK_FORGET_MASTER_KEY]
+    #[arg(long, value_name = "FINGERPRINT")]
+    forget_master_key: Option<String>,
+
     /// Notification targets: only the file can declare them.
     #[arg(skip)]
     #[serde(skip_serializing)]
@@ -373,6 +382,7 @@ impl Layer {
             lifecycle_day_seconds: self.lifecycle_day_seconds.or(weaker.lifecycle_day_seconds),
             scrub_bytes_per_second: self.scrub_bytes_per_second.or(weaker.scrub_bytes_per_second),
             accept_damage: self.accept_damage.or(weaker.accept_damage),
+            forget_master_key: self.forget_master_key.or(weaker.forget_master_key),
             webhook: self.webhook.or(weaker.webhook),
         }
     }
@@ -509,6 +519,7 @@ impl Layer {
             lifecycle_day: Duration::from_secs(day_seconds),
             scrub_bytes_per_second: self.scrub_bytes_per_second.map_or(SCRUB_BYTES_PER_SECOND, |size| size.0),
             accept_damage: self.accept_damage.unwrap_or(false),
+            forget_master_key: self.forget_master_key.map(fingerprint).transpose()?,
         })
     }
 }
@@ -583,6 +594,18 @@ fn unknown_key(key: &str) -> String {
     }
 }
 
+/// A master key's fingerprint, as messages write it.
+fn fingerprint(text: String) -> Result<String, String> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() == 2 * MasterKey::FINGERPRINT_BYTES && text.bytes().all(is_digit) {
+        return Ok(text);
+    }
+    Err(format!(
+        "--forget-master-key: '{text}' is no fingerprint; it has {} hex digits, and the start that is refused names it",
+        2 * MasterKey::FINGERPRINT_BYTES
+    ))
+}
+
 /// A domain in the form that a `Host` header is compared with.
 fn domain(name: &str) -> Result<String, String> {
     let clean = name.trim().trim_end_matches('.').to_ascii_lowercase();
@@ -649,7 +672,8 @@ mod tests {
                     listen-http = '0.0.0.0:81'\nadmin-tls = true\n\
                     access-log = '/log'\naccess-log-size = '1MiB'\naccess-log-files = 3\n\
                     audit-webhook = 'http://h/x'\naudit-webhook-token-file = '/token'\nslow-request-ms = 500\n\
-                    metrics-token-file = '/metrics'\nsse-c-over-http = true";
+                    metrics-token-file = '/metrics'\nsse-c-over-http = true\n\
+                    forget-master-key = '0123456789abcdef'";
         let settings = Layer::from_toml(text).unwrap().settle().unwrap();
         assert_eq!(settings.data, [PathBuf::from("/a"), PathBuf::from("/b")]);
         assert_eq!(settings.domains, ["s3.example.com"]);
@@ -669,6 +693,7 @@ mod tests {
         assert_eq!((settings.listen_http.unwrap().port(), settings.admin_tls), (81, true));
         assert_eq!(settings.metrics_token_file, Some(PathBuf::from("/metrics")));
         assert!(settings.sse_c_over_http);
+        assert_eq!(settings.forget_master_key.as_deref(), Some("0123456789abcdef"));
         let access_log = AccessLog { path: "/log".into(), bytes_max: Some(1 << 20), files_max: 3 };
         assert_eq!(
             (settings.access_log, settings.slow_request),
@@ -711,6 +736,7 @@ mod tests {
             ("RINGCASK_LIFECYCLE_DAY_SECONDS", "7"),
             ("RINGCASK_SCRUB_BYTES_PER_SECOND", "0"),
             ("RINGCASK_ACCEPT_DAMAGE", "true"),
+            ("RINGCASK_FORGET_MASTER_KEY", "0123456789abcdef"),
         ];
         assert_eq!(Layer::keys().count(), variables.len(), "a setting is missing from this test");
         let settings = environment(&variables).unwrap().settle().unwrap();

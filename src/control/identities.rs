@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::forget::forget;
 use crate::auth::Keys;
 use crate::auth::directory::{Directory, DirectoryError, Identities, Operator};
 use crate::base::secret::Secret;
 use crate::crypt::MasterKey;
-use crate::engine::{Config, Engine, EngineError};
+use crate::engine::{Config, Engine};
 use crate::io::Host;
 
 /// Name of the entry that tells which master key the node's secrets are sealed with.
@@ -35,29 +36,58 @@ impl<H: Host> LiveIdentities<H> {
         Rc::new(Self { engine, operator, master, built })
     }
 
-    /// Reads the stored identities after the engine has recovered.
+    /// Reads the stored identities after the engine has recovered; not those that a master key sealed which is to be
+    /// forgotten, by its fingerprint `forgotten`: core 0 does that ([`LiveIdentities::settle`]).
     ///
     /// # Errors
     ///
     /// One sentence for the person at the prompt: the master key is another one, or an entry is damaged.
-    pub fn check(&self) -> Result<(), String> {
-        let config = self.engine.config();
-        let ours = self.fingerprint();
-        if let Some(theirs) = config.entries.get(FINGERPRINT)
-            && **theirs != *ours.as_bytes()
-        {
+    pub fn check(&self, forgotten: Option<&str>) -> Result<(), String> {
+        let (config, ours) = (self.engine.config(), self.fingerprint());
+        if forgotten == Some(&ours) {
             return Err(format!(
-                "the data was sealed with another master key: it has the fingerprint {}, the one given has \
-                 {ours}; give the one before with --master-key-file, RINGCASK_MASTER_KEY or its file",
-                String::from_utf8_lossy(theirs).escape_default(),
+                "--forget-master-key: {ours} is the master key that is given, which is not lost; leave the setting out"
             ));
         }
-        self.rebuild(&config).map(drop).map_err(|error| error.to_string())
+        match self.other_fingerprint(&config) {
+            Some(theirs) if forgotten == Some(&theirs) => Ok(()),
+            Some(theirs) => Err(format!(
+                "the data was sealed with another master key: it has the fingerprint {theirs}, the one given has \
+                 {ours}; give the one before with --master-key-file, RINGCASK_MASTER_KEY or its file; if it is lost \
+                 for good, docs/IDENTITIES.md has what can be done",
+            )),
+            None => self.rebuild(&config).map(drop).map_err(|error| error.to_string()),
+        }
     }
 
-    /// Notes which master key is in use. When it returns, a start with another will be refused.
-    pub async fn settle(&self) -> Result<(), EngineError> {
-        self.engine.set_config(FINGERPRINT, Some(self.fingerprint().into_bytes())).await
+    /// Notes which master key is in use, after what a forgotten one has sealed was given up. When it returns, a start
+    /// with another will be refused. On core 0, after [`LiveIdentities::check`].
+    ///
+    /// # Errors
+    ///
+    /// One sentence for the person at the prompt.
+    pub async fn settle(&self, forgotten: Option<&str>) -> Result<(), String> {
+        match (self.other_fingerprint(&self.engine.config()), forgotten) {
+            (Some(theirs), Some(forgotten)) if forgotten == theirs => {
+                forget(&self.engine, &self.master, &theirs).await?;
+            }
+            (Some(_), _) => return self.check(forgotten),
+            (None, Some(forgotten)) => tracing::warn!(
+                "--forget-master-key: nothing is sealed with the master key {forgotten}, and nothing was given up; \
+                 leave the setting out"
+            ),
+            (None, None) => {}
+        }
+        let noted = self.engine.set_config(FINGERPRINT, Some(self.fingerprint().into_bytes())).await;
+        noted.map_err(|error| format!("cannot write to the log: {error}"))?;
+        self.check(None)
+    }
+
+    /// The fingerprint of the master key that the data was sealed with, if it is not the one in use.
+    fn other_fingerprint(&self, config: &Config) -> Option<String> {
+        let theirs = config.entries.get(FINGERPRINT)?;
+        let theirs = String::from_utf8_lossy(theirs).escape_default().to_string();
+        (theirs != self.fingerprint()).then_some(theirs)
     }
 
     /// The key under which the node's secrets are sealed.

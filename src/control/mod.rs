@@ -12,6 +12,7 @@ pub mod data_directory;
 pub mod delivery;
 pub mod doctor;
 pub mod drain;
+pub mod forget;
 pub mod health;
 pub mod identities;
 pub mod logging;

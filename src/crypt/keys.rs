@@ -142,6 +142,8 @@ pub struct MasterKey(Key);
 impl MasterKey {
     pub const BYTES: usize = Key::BYTES;
 
+    pub const FINGERPRINT_BYTES: usize = 8;
+
     pub fn new(key: Key) -> Self {
         Self(key)
     }
@@ -162,7 +164,7 @@ impl MasterKey {
     }
 
     /// Tells master keys apart without telling anything of them: for messages and checks at the start.
-    pub fn fingerprint(&self) -> [u8; 8] {
+    pub fn fingerprint(&self) -> [u8; Self::FINGERPRINT_BYTES] {
         let mac = self.0.mac("fingerprint", &[]);
         std::array::from_fn(|index| mac[index])
     }

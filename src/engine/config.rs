@@ -35,6 +35,26 @@ pub struct ConfigChange {
     pub expected: BTreeMap<String, Option<Vec<u8>>>,
 }
 
+impl ConfigChange {
+    /// Changes that give entries new values, each small enough to be made as a whole.
+    pub fn split(entries: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<Self> {
+        let mut changes: Vec<Self> = Vec::new();
+        let mut bytes = usize::MAX;
+        for (name, value) in entries {
+            let more = bytes_of(&name, &value);
+            if bytes.saturating_add(more) > CONFIG_CHANGE_BYTES_MAX {
+                changes.push(Self::default());
+                bytes = 0;
+            }
+            bytes += more;
+            if let Some(last) = changes.last_mut() {
+                last.entries.insert(name, Some(value));
+            }
+        }
+        changes
+    }
+}
+
 /// New values of entries, as they go from core 0 to the others, which share the memory.
 pub(super) type ConfigEntries = Arc<Vec<(String, Option<Arc<[u8]>>)>>;
 
@@ -142,9 +162,13 @@ impl<H: Host> Engine<H> {
     }
 }
 
+/// Bytes that an entry counts with.
+fn bytes_of(name: &str, value: &[u8]) -> usize {
+    name.len() + value.len() + ENTRY_OVERHEAD_BYTES
+}
+
 /// Refuses a change that would exceed what the configuration may be.
 fn check_limits(current: &Config, changed: &[(String, Option<Arc<[u8]>>)]) -> Result<(), EngineError> {
-    let bytes_of = |name: &str, value: &[u8]| name.len() + value.len() + ENTRY_OVERHEAD_BYTES;
     let mut change_bytes = 0;
     let mut entries = current.entries.len();
     let mut bytes: usize = current.entries.iter().map(|(name, value)| bytes_of(name, value)).sum();

@@ -138,6 +138,8 @@ struct Core {
     loads: Arc<Loads>,
     life: Arc<Life>,
     identities: Rc<LiveIdentities<RingHost>>,
+    /// Fingerprint of the master key that this start is to forget.
+    forgotten_master_key: Option<String>,
     service: Rc<Counted<S3Service<RingHost>, RingHost>>,
     courier: Rc<dyn Courier>,
     /// What webhooks accepted of this core's events.
@@ -302,6 +304,7 @@ impl Core {
             mailbox,
             delivery_work: Signal::default(),
             identities,
+            forgotten_master_key: settings.forget_master_key.clone(),
             admin: Rc::new(admin.with_metrics(metrics).with_log(log).with_journal(journal).with_about(about)),
             is_admin_tls: settings.admin_tls,
             admin_places: Semaphore::new(ADMIN_CONNECTIONS_MAX),
@@ -363,10 +366,11 @@ impl Core {
     /// Reads the data, and checks that its secrets can be opened.
     async fn recover(&self) -> Result<(), String> {
         self.engine.recover().await.map_err(|error| format!("cannot open the data: {error}"))?;
-        self.identities.check()?;
+        let forgotten = self.forgotten_master_key.as_deref();
+        self.identities.check(forgotten)?;
         if self.core == 0 {
             // It ends when all cores have recovered; nothing is served before.
-            self.identities.settle().await.map_err(|error| format!("cannot write to the log: {error}"))?;
+            self.identities.settle(forgotten).await?;
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ mod identities;
 mod kill;
 mod listing;
 mod logs;
+mod lost_key;
 mod metrics;
 mod moving;
 mod offline;

@@ -174,6 +174,33 @@ impl Entry {
     }
 }
 
+/// An entry that has lost its access keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithoutKeys {
+    /// Ids of the keys that are gone.
+    pub key_ids: Vec<String>,
+    /// The entry that is left.
+    pub value: Vec<u8>,
+}
+
+/// Takes the access keys out of an entry without opening them, if it has any: those that a lost master key sealed are
+/// of no use. The account or user stays.
+pub fn without_keys(name: &str, bytes: &[u8]) -> Result<Option<WithoutKeys>, DirectoryError> {
+    let damaged = || DirectoryError::Damaged(name.to_owned());
+    let ids = |keys: &mut Vec<StoredKey>| keys.drain(..).map(|key| key.id).collect::<Vec<_>>();
+    let rest = name.strip_prefix(PREFIX).ok_or_else(damaged)?;
+    let (key_ids, value) = if rest.starts_with("account/") {
+        let mut stored: StoredAccount = decode(bytes).ok_or_else(damaged)?;
+        (ids(&mut stored.keys), encode(stored))
+    } else if rest.starts_with("user/") {
+        let mut stored: StoredUser = decode(bytes).ok_or_else(damaged)?;
+        (ids(&mut stored.keys), encode(stored))
+    } else {
+        return Ok(None);
+    };
+    Ok((!key_ids.is_empty()).then_some(WithoutKeys { key_ids, value }))
+}
+
 fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
     let versioned: Versioned<T> = serde_json::from_slice(bytes).ok()?;
     (versioned.version == VERSION).then_some(versioned.value)

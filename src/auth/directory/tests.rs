@@ -345,6 +345,34 @@ fn secrets_of_another_master_key_or_another_entry_are_named() {
     assert!(matches!(build(&entries, &open), DirectoryError::Damaged(_)));
 }
 
+#[test]
+fn accounts_and_users_stay_when_keys_are_taken_out_that_do_not_open() {
+    let mut world = World::new();
+    let account = world.change(|c| c.create_account("tenant", "t@example.com")).unwrap();
+    world.change(|c| c.create_group(OPERATOR, "g", &["readonly".to_owned()])).unwrap();
+    let user = world.change(|c| c.create_user(OPERATOR, "u", &["g".to_owned()], &["readwrite".to_owned()]));
+    let user = user.unwrap();
+    world.user("keyless");
+    world.key(&Holder::root(&account.id), "rootkey");
+    world.key(&Holder::user(OPERATOR, "u"), "first");
+    world.key(&Holder::user(OPERATOR, "u"), "second");
+    let mut gone = Vec::new();
+    for (name, value) in &mut world.entries {
+        let Some(left) = entry::without_keys(name, value).unwrap() else { continue };
+        gone.extend(left.key_ids);
+        assert_eq!(entry::without_keys(name, &left.value), Ok(None));
+        *value = left.value.into();
+    }
+    assert_eq!(gone, ["rootkey", "first", "second"]);
+    // Nothing is left that would have to be opened.
+    let directory = Directory::build(None, &operator(), &world.entries, &|_, _| None).unwrap();
+    assert_eq!(directory.account(&account.id).map(|it| &**it), Some(&account));
+    assert_eq!(directory.user(OPERATOR, "u").map(|it| &**it), Some(&user));
+    assert_eq!(directory.users(OPERATOR).count(), 2);
+    assert_eq!(directory.secret("first"), None);
+    assert!(entry::without_keys("identity/user/0/u", b"{}").is_err());
+}
+
 /// A change, by the numbers of what it is about: few, so that changes meet.
 #[derive(Clone, Debug)]
 enum Step {

@@ -77,6 +77,7 @@ fn refusal(error: KeyError, name: &str) -> AdminError {
         .into(),
         KeyError::Exists => Refusal::exists("encryption key", name).into(),
         KeyError::NotFound => Refusal::not_found("encryption key", name).into(),
+        KeyError::GivenUp => Refusal::in_use("the version was lost with the node's master key").into(),
         KeyError::TooManyVersions => Refusal::in_use("the key has as many versions as a key may have").into(),
         KeyError::Damaged => {
             tracing::error!("the encryption key '{name}' cannot be opened");

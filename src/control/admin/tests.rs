@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::AdminService;
 use crate::auth::Keys;
-use crate::auth::directory::Operator;
+use crate::auth::directory::{Identities, Operator};
 use crate::auth::sign::{Credentials, presign_v2, presign_v4, sign_v2, sign_v4};
 use crate::base::secret::Secret;
 use crate::control::drain::Drain;
@@ -23,6 +23,7 @@ use crate::io::sim::{SimHost, Simulation};
 use crate::io::{Buffer, Host};
 use crate::net::{BodyError, Peer};
 use crate::s3::body::Incoming;
+use crate::s3::encryption::vault::{KeyError, Vault};
 
 const ROOT: Credentials<'_> = Credentials { id: "rootkey", secret: "rootsecret", region: "us-east-1" };
 
@@ -94,8 +95,8 @@ impl Node {
             engine
         });
         let identities = LiveIdentities::new(engine.clone(), operator(), master(1));
-        identities.check().unwrap();
-        simulation.block_on(async { identities.settle().await.unwrap() });
+        identities.check(None).unwrap();
+        simulation.block_on(async { identities.settle(None).await.unwrap() });
         let health = Health::new(engine.clone(), vec!["/drive".into()], Drain::new(1), || false);
         let service = AdminService::new(engine.clone(), identities.clone(), ROOT.region.to_owned(), health);
         Self { simulation, identities, engine, service }
@@ -371,10 +372,49 @@ fn a_start_with_another_master_key_is_refused() {
     let node = Node::new();
     node.ask("POST", "users", &json!({ "name": "u" }));
     node.key("root", Some("u"));
-    let again = |key| LiveIdentities::new(node.engine.clone(), operator(), master(key)).check();
+    let again = |key| LiveIdentities::new(node.engine.clone(), operator(), master(key)).check(None);
     assert_eq!(again(1), Ok(()));
     let error = again(2).unwrap_err();
     assert!(error.contains("another master key") && error.contains("--master-key-file"), "{error}");
+}
+
+#[test]
+fn a_lost_master_key_is_forgotten_by_its_fingerprint_alone() {
+    let node = Node::new();
+    node.ask("POST", "users", &json!({ "name": "u" }));
+    let key = node.key("root", Some("u"));
+    node.ask("POST", "kms/keys", &json!({ "name": "team" }));
+    let fingerprint = |byte: u8| {
+        let bytes = master(byte).fingerprint();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let start = |byte, forgotten: Option<String>| {
+        let forgotten = forgotten.as_deref();
+        let identities = LiveIdentities::new(node.engine.clone(), operator(), master(byte));
+        identities.check(forgotten)?;
+        node.simulation.block_on(async { identities.settle(forgotten).await })?;
+        Ok::<_, String>(identities)
+    };
+    let before = node.engine.config();
+    assert!(start(2, None).err().unwrap().contains("another master key"));
+    assert!(start(2, Some(fingerprint(3))).err().unwrap().contains("another master key"));
+    assert!(start(2, Some(fingerprint(2))).err().unwrap().contains("not lost"));
+    assert!(start(1, Some(fingerprint(1))).err().unwrap().contains("not lost"));
+    // The right key is there after all.
+    start(1, Some(fingerprint(3))).unwrap();
+    assert_eq!(node.engine.config().entries, before.entries);
+
+    let after = start(2, Some(fingerprint(1))).unwrap().directory();
+    assert!(after.user("000000000000", "u").is_some() && after.key(&key.id).is_none());
+    let vault = |byte| Vault::new(master(byte), node.engine.config());
+    assert_eq!(vault(2).newest("team").unwrap().0, 2);
+    assert_eq!(vault(2).version("team", 1).err(), Some(KeyError::GivenUp));
+    // The setting may stay where it is; the lost key is of no more use.
+    let before = node.engine.config();
+    start(2, Some(fingerprint(1))).unwrap();
+    start(2, None).unwrap();
+    assert_eq!(node.engine.config().entries, before.entries);
+    assert!(start(1, None).err().unwrap().contains("another master key"));
 }
 
 #[test]

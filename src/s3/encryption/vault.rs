@@ -4,6 +4,9 @@
 //! the version that theirs is wrapped under. Two keys are there without being made: the one of SSE-S3, and the
 //! one of SSE-KMS for requests that name none. Their first version is derived from the master key, so that
 //! cores which use it at the same time need not agree on one; a rotation writes them like others.
+//!
+//! When a master key was lost ([`give_up`]), a key keeps the number of the version that it had last, and nothing of
+//! what was sealed: so what was encrypted under that or an older one is known as lost, whatever comes after.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,6 +55,8 @@ pub enum KeyError {
     TooManyVersions,
     /// The stored key does not open with this master key.
     Damaged,
+    /// The version was sealed under a master key that was lost, and given up.
+    GivenUp,
     Engine(EngineError),
 }
 
@@ -59,6 +64,7 @@ pub enum KeyError {
 struct Version {
     number: u32,
     created: TimestampMs,
+    /// Empty: this version and those before it are given up.
     sealed: Vec<u8>,
 }
 
@@ -77,6 +83,10 @@ impl Vault {
     pub fn version(&self, name: &str, number: u32) -> Result<Key, KeyError> {
         match self.versions(name)? {
             Some(versions) => {
+                let is_given_up = |version: &Version| version.sealed.is_empty() && number <= version.number;
+                if versions.iter().any(is_given_up) {
+                    return Err(KeyError::GivenUp);
+                }
                 let version = versions.iter().find(|version| version.number == number);
                 let version = version.ok_or(KeyError::NotFound)?;
                 let opened = self.master.open(&context(name, number), &version.sealed);
@@ -161,6 +171,20 @@ pub async fn rotate_key<H: Host>(engine: &Engine<H>, vault: &Vault, name: &str) 
     write(engine, vault, name, versions).await
 }
 
+/// Entries by which every key gives up the versions that it has, which a lost master key sealed, and gets another one:
+/// buckets and clients that name it go on with that.
+pub fn give_up<H: Host>(host: &H, vault: &Vault) -> Result<Vec<(String, Vec<u8>)>, KeyError> {
+    let renewed = |key: KeyInfo| {
+        let next = key.version.checked_add(1).ok_or(KeyError::TooManyVersions)?;
+        let created = key.created.unwrap_or_else(|| host.now());
+        let given_up = Version { number: key.version, created, sealed: Vec::new() };
+        let random = Key::random(|bytes| host.random(bytes));
+        let versions = [given_up, vault.sealed(host, &key.name, next, &random)];
+        Ok((format!("{PREFIX}{}", key.name), encode(&versions)))
+    };
+    vault.list().into_iter().map(renewed).collect()
+}
+
 /// Writes a key unless somebody else changed it meanwhile.
 async fn write<H: Host>(
     engine: &Engine<H>,
@@ -198,6 +222,10 @@ pub fn refusal(error: KeyError, key_id: &str) -> S3Error {
         KeyError::NotFound | KeyError::InvalidName => {
             S3Error::new(Code::KmsNotFoundException).with_message(format!("Key '{key_id}' does not exist"))
         }
+        // What there is of S3's codes for an object whose key is gone; clients don't try again.
+        KeyError::GivenUp => S3Error::new(Code::KmsNotFoundException).with_message(format!(
+            "The version of key '{key_id}' that this is encrypted under was lost with the node's master key"
+        )),
         KeyError::Engine(error) => error.into(),
         other => {
             tracing::error!(key_id, "a named key cannot be used: {other:?}");
@@ -295,6 +323,30 @@ mod tests {
         assert_eq!(vault(&[("kms/b", &value)]).newest("b").err(), Some(KeyError::Damaged));
         assert_eq!(vault(&[("kms/a", &value[..50])]).newest("a").err(), Some(KeyError::Damaged));
         assert_eq!(vault(&[("kms/a", &[])]).info("a").err(), Some(KeyError::Damaged));
+    }
+
+    #[test]
+    fn what_is_given_up_with_a_lost_master_key_is_told_from_what_comes_after() {
+        let host = crate::io::sim::Simulation::new(1).host(1);
+        let sealed = |number| vault(&[]).sealed(&host, "a", number, &Key::new([9; 32]));
+        let value = encode(&[sealed(1), sealed(2)]);
+        let entries = give_up(&host, &vault(&[("kms/a", &value)])).unwrap();
+        let entries: Vec<_> = entries.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+        let after = vault(&entries);
+        for (name, last) in [("a", 2), (KEY_OF_NODE, 1), (KEY_DEFAULT, 1)] {
+            for number in 1..=last {
+                assert_eq!(after.version(name, number).err(), Some(KeyError::GivenUp), "{name} {number}");
+            }
+            assert_eq!(after.newest(name).unwrap().0, last + 1);
+            assert_eq!(after.version(name, last + 2).err(), Some(KeyError::NotFound));
+        }
+        assert_eq!(after.info("a").unwrap().created, vault(&[("kms/a", &value)]).info("a").unwrap().created);
+        // Once more, after a start that was cut off or another loss.
+        let again = give_up(&host, &after).unwrap();
+        let again: Vec<_> = again.iter().map(|(name, value)| (name.as_str(), &value[..])).collect();
+        assert_eq!(vault(&again).version("a", 1).err(), Some(KeyError::GivenUp));
+        assert_eq!(vault(&again).version("a", 3).err(), Some(KeyError::GivenUp));
+        assert_eq!(vault(&again).newest("a").unwrap().0, 4);
     }
 
     #[test]
