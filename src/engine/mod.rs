@@ -34,6 +34,7 @@ mod operations;
 mod quota;
 mod recovery;
 mod rename;
+pub mod replacement;
 mod scan;
 mod shard;
 mod shared;
@@ -41,7 +42,7 @@ mod types;
 mod version;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -55,7 +56,7 @@ use extent::Extents;
 use files::Files;
 use format::record::ObjectPut;
 use format::segment::ExtentTrailer;
-use format::{ExtentId, Location, Slice};
+use format::{ExtentId, Location, SegmentId, Slice};
 use index::Index;
 use locks::Locks;
 use log::{Log, Urgency};
@@ -168,6 +169,9 @@ struct Inner<H: Host> {
     index: Rc<RefCell<Index>>,
     log: Log<H>,
     extents: Extents<H>,
+    /// Data segments that were not there at the start and that this core's index, or the index of another core,
+    /// refers to.
+    payload_missing: RefCell<BTreeSet<SegmentId>>,
     locks: Locks,
     readers: Readers,
     holds: hold::Holds<H>,
@@ -299,6 +303,7 @@ impl<H: Host> Engine<H> {
             index,
             log,
             extents,
+            payload_missing: RefCell::default(),
             locks: Locks::default(),
             buckets: RefCell::default(),
             quotas,

@@ -10,7 +10,7 @@ use super::events::{EventChange, EventDraft, Told};
 use super::format::record::{
     DeleteMarkerPut, ObjectPut, PartPut, RECORD_HEADER_BYTES, Record, RecordHeader, StoredPayload,
 };
-use super::format::{FileName, Location};
+use super::format::{FileName, Location, SegmentId};
 use super::index::{Entry, RecordPlace};
 use super::locks::Lock;
 use super::log::Urgency;
@@ -81,7 +81,10 @@ impl<H: Host> Engine<H> {
                 self.note_damage(*damage);
                 Ok(Answer::Done)
             }
-            Request::ExtentsAcquire { extents } => Ok(Answer::Acquired(self.inner.extents.acquire(&extents))),
+            Request::ExtentsAcquire { extents } => {
+                self.check_payload(extents.iter().map(|extent| extent.segment))?;
+                Ok(Answer::Acquired(self.inner.extents.acquire(&extents)))
+            }
             Request::ExtentsRelease { extents } => {
                 self.inner.extents.release(&extents);
                 Ok(Answer::Done)
@@ -557,9 +560,24 @@ impl<H: Host> Engine<H> {
         let (condition, events) = (completion.condition.clone(), completion.events.clone());
         Entry::check(self.inner.index.borrow().object(bucket, &key).as_ref(), &condition)?;
         let mut put = assemble(&self.inner.index.borrow(), bucket, &key, id, completion)?;
+        if let StoredPayload::Slices(slices) = &put.payload {
+            // What was acknowledged with a part is gone: it must be sent again.
+            let parts = self.check_payload(slices.iter().map(|slice| slice.extent.segment));
+            parts.map_err(|_| EngineError::InvalidPart)?;
+        }
         self.place_version(&mut put, &condition, versioning).await?;
         // It needs none of the bucket's quota: its parts were counted.
         self.commit_put(put, versioning, events).await
+    }
+
+    /// Refuses payload that is known to be lost: a copy of it, or an upload that is completed with it, would be
+    /// acknowledged and could not be read.
+    fn check_payload(&self, mut segments: impl Iterator<Item = SegmentId>) -> Result<(), EngineError> {
+        let missing = self.inner.payload_missing.borrow();
+        match segments.find(|segment| missing.contains(segment)) {
+            Some(segment) => Err(EngineError::Corrupt(format!("{} is missing", FileName::Data(segment)))),
+            None => Ok(()),
+        }
     }
 
     /// The answer to a completion whose upload is gone: success if one of the newest versions came from it.

@@ -1,7 +1,8 @@
-//! A drive's directory as plain files, for reading only: what tools see of a node that is not running.
+//! A drive's directory as plain files: what tools see of a node that is not running.
 //!
-//! Every operation is finished when its future is polled first, so [`wait`] is all the runtime there is.
-//! Whatever would change something fails with EROFS before it reaches the kernel.
+//! Every operation is finished when its future is polled first, so [`wait`] is all the runtime there is. On a
+//! [`ReadOnlyDirectory`], whatever would change something fails with EROFS before it reaches the kernel. A
+//! [`WritableDirectory`] is for the few tools that mend something.
 
 use std::fs::{self, File, OpenOptions};
 use std::future::Future;
@@ -27,7 +28,23 @@ impl ReadOnlyDirectory {
     }
 }
 
-/// Runs a future that waits for nothing but a [`ReadOnlyDirectory`].
+/// A directory, opened for reading and writing.
+#[derive(Clone, Debug)]
+pub struct WritableDirectory {
+    directory: ReadOnlyDirectory,
+}
+
+impl WritableDirectory {
+    pub fn new(path: &Path) -> Self {
+        Self { directory: ReadOnlyDirectory::new(path) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path.join(name)
+    }
+}
+
+/// Runs a future that waits for nothing but a [`ReadOnlyDirectory`] or a [`WritableDirectory`].
 pub fn wait<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
@@ -142,6 +159,89 @@ impl Disk for ReadOnlyDirectory {
     }
 }
 
+impl Disk for WritableDirectory {
+    type File = Rc<File>;
+
+    /// Tools keep no account of drives that may fail to keep names: they end with the first failure.
+    fn number(&self) -> usize {
+        0
+    }
+
+    async fn open(&self, name: &str, mode: OpenMode) -> io::Result<Rc<File>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).mode(0o600).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+        match mode {
+            OpenMode::Read => return self.directory.open(name, mode).await,
+            OpenMode::Write => {}
+            OpenMode::Create => drop(options.create_new(true)),
+        }
+        let file = options.open(self.path(name))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        Ok(Rc::new(file))
+    }
+
+    async fn read(
+        &self,
+        file: &Rc<File>,
+        offset: u64,
+        buffer: Buffer,
+        range: Range<usize>,
+    ) -> (io::Result<usize>, Buffer) {
+        self.directory.read(file, offset, buffer, range).await
+    }
+
+    async fn write(
+        &self,
+        file: &Rc<File>,
+        offset: u64,
+        buffer: Buffer,
+        range: Range<usize>,
+        durability: Durability,
+    ) -> (io::Result<()>, Buffer) {
+        let mut result = file.write_all_at(&buffer.whole()[range], offset);
+        if result.is_ok() && durability == Durability::Durable {
+            result = file.sync_data();
+        }
+        (result, buffer)
+    }
+
+    async fn sync(&self, file: &Rc<File>) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    async fn allocate(&self, file: &Rc<File>, range: Range<u64>) -> io::Result<()> {
+        let flags = rustix::fs::FallocateFlags::empty();
+        Ok(rustix::fs::fallocate(file, flags, range.start, range.end - range.start)?)
+    }
+
+    async fn punch(&self, file: &Rc<File>, range: Range<u64>) -> io::Result<()> {
+        let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(file, flags, range.start, range.end - range.start)?)
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    async fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    async fn sync_directory(&self) -> io::Result<()> {
+        OpenOptions::new().read(true).open(&*self.directory.path)?.sync_all()
+    }
+
+    fn list(&self) -> io::Result<Vec<FileEntry>> {
+        self.directory.list()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        self.directory.space()
+    }
+}
+
 /// Reads until `bytes` are full or the file ends.
 fn read_full(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
@@ -177,6 +277,29 @@ mod tests {
         assert!(wait(disk.remove("file")).is_err() && wait(disk.rename("file", "other")).is_err());
         assert!(wait(disk.write(&file, 0, buffer, 0..4096, Durability::Durable)).0.is_err());
         assert_eq!(fs::read(folder.path().join("file")).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn what_is_written_to_a_directory_is_there_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = WritableDirectory::new(folder.path());
+        let file = wait(disk.open("draft", OpenMode::Create)).unwrap();
+        assert_eq!(
+            wait(disk.open("draft", OpenMode::Create)).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        let mut block = Buffer::heap(4096);
+        block.append(&[7; 4096]);
+        wait(disk.write(&file, 4096, block, 0..4096, Durability::Durable)).0.unwrap();
+        wait(disk.allocate(&file, 0..16384)).unwrap();
+        wait(disk.sync(&file)).unwrap();
+        wait(disk.rename("draft", "file")).unwrap();
+        wait(disk.sync_directory()).unwrap();
+        let bytes = fs::read(folder.path().join("file")).unwrap();
+        assert!(bytes.len() == 16384 && bytes[..4096] == [0; 4096] && bytes[4096..8192] == [7; 4096]);
+        assert_eq!(fs::metadata(folder.path().join("file")).unwrap().mode() & 0o777, 0o600);
+        wait(disk.remove("file")).unwrap();
+        assert_eq!(disk.list().unwrap(), []);
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod moving;
 mod offline;
 mod programs;
 mod quota;
+mod replaced_drive;
 mod restart;
 mod round_trips;
 mod snapshots;

@@ -76,12 +76,12 @@ impl Check {
 
 /// How far the check has come, on a terminal.
 #[derive(Default)]
-struct Bar {
+pub struct Bar {
     last: Option<(Stage, u64)>,
 }
 
 impl Bar {
-    fn show(&mut self, progress: Progress) {
+    pub fn show(&mut self, progress: Progress) {
         let Progress { stage, done, total } = progress;
         let percent = done.saturating_mul(100) / total.max(1);
         if self.last == Some((stage, percent)) || !std::io::stderr().is_terminal() {
@@ -96,7 +96,7 @@ impl Bar {
         rewrite(&format!("{what}: {percent}% of {}", bytes(total)));
     }
 
-    fn clear(&self) {
+    pub fn clear(&self) {
         if self.last.is_some() {
             rewrite("");
         }
@@ -144,7 +144,8 @@ fn verdict(report: &Report) -> String {
     }
 }
 
-fn counted(count: u64, what: &str) -> String {
+/// A number of things.
+pub fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", number(count), if count == 1 { "" } else { "s" })
 }
 

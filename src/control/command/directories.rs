@@ -25,13 +25,18 @@ pub struct Directories {
 }
 
 impl DataOptions {
+    /// The directories, in the node's order.
+    pub fn paths(self, environment: Environment<'_>) -> Vec<PathBuf> {
+        if !self.data.is_empty() {
+            return self.data;
+        }
+        let named = environment("RINGCASK_DATA").unwrap_or_else(|| "./data".to_owned());
+        named.split(':').map(PathBuf::from).collect()
+    }
+
     /// Opens the directories. With `is_live` a node may run on them.
     pub fn open(self, environment: Environment<'_>, is_live: bool) -> Result<Directories, String> {
-        let mut paths = self.data;
-        if paths.is_empty() {
-            let named = environment("RINGCASK_DATA").unwrap_or_else(|| "./data".to_owned());
-            paths = named.split(':').map(PathBuf::from).collect();
-        }
+        let paths = self.paths(environment);
         let mut locks = Vec::new();
         for path in &paths {
             let shown = path.display();

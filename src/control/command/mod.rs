@@ -1,6 +1,7 @@
 //! The commands beside the node itself. Those here manage identities: each is one request to the admin API
-//! of a running node. `check` and `inspect` look at the drives of one that is not running,
-//! `doctor` looks at the host; `completions` and `man` describe the commands themselves.
+//! of a running node. `check` and `inspect` look at the drives of one that is not running, and `replace-drive`
+//! has an empty one take the place of one that is lost; `doctor` looks at the host; `completions` and `man`
+//! describe the commands themselves.
 
 mod check;
 mod client;
@@ -12,6 +13,7 @@ mod drain;
 mod inspect;
 mod progress;
 mod quota;
+mod replace;
 mod show;
 mod status;
 mod text;
@@ -49,7 +51,7 @@ Examples:
   ringcask log-level info,ringcask::engine=trace
                                                 all that one part of the node has to say";
 
-/// What can be asked of the host, and of the drives of a node that is not running.
+/// What can be asked of the host, and of the drives of a node that is not running; and what is done to those.
 #[derive(Subcommand, Debug)]
 pub enum Examine {
     /// Checks everything on the drives of a stopped node; changes nothing
@@ -58,6 +60,9 @@ pub enum Examine {
     /// Shows what lies in the files of a stopped node; changes nothing
     #[command(after_help = inspect::EXAMPLES)]
     Inspect(inspect::Inspect),
+    /// Gives up a drive of a stopped node that is lost for good: an empty one takes its place
+    #[command(after_help = replace::EXAMPLES)]
+    ReplaceDrive(replace::Replace),
     /// Looks whether the host suits a node, and says what to change; changes nothing
     #[command(after_help = doctor::EXIT_CODES)]
     Doctor(doctor::Doctor),
@@ -70,6 +75,7 @@ impl Examine {
         let result = match self {
             Self::Check(check) => check.run(environment),
             Self::Inspect(inspect) => inspect.run(environment).map(|()| 0),
+            Self::ReplaceDrive(replace) => replace.run(environment),
             Self::Doctor(doctor) => doctor.run(environment),
         };
         result.unwrap_or_else(|error| {

@@ -421,8 +421,9 @@ impl<H: Host> Extents<H> {
 
     async fn remove_segment(&self, segment: SegmentId) {
         self.inner.segments.borrow_mut().remove(&segment);
-        if let Err(error) =
-            remove_file(&self.inner.shared, self.inner.host.disks(), FileName::Data(segment)).await
+        let removed = remove_file(&self.inner.shared, self.inner.host.disks(), FileName::Data(segment)).await;
+        if let Err(error) = removed
+            && !is_missing(&error)
         {
             tracing::warn!("removing {}: {error}", FileName::Data(segment));
         }
@@ -446,7 +447,9 @@ impl<H: Host> Extents<H> {
             let (disk, file) = open_to_free(self.inner.host.disks(), name).await?;
             disk.punch(&file, bytes).await
         };
-        if let Err(error) = punched.await {
+        if let Err(error) = punched.await
+            && !is_missing(&error)
+        {
             tracing::warn!("freeing blocks {blocks:?} of {name}: {error}");
         }
     }
@@ -518,6 +521,11 @@ impl<H: Host> Extents<H> {
         let end_block = (inner.segment_bytes / BLOCK_BYTES as u64) as u32;
         Ok(OpenSegment { id, file, next_block: 1, end_block })
     }
+}
+
+/// Whether there is no file to free, as the start said already.
+fn is_missing(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
 }
 
 /// Opens a segment that is to be freed, on whichever drive has it: with another number of cores, its owner

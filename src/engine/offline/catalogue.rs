@@ -190,6 +190,16 @@ impl Catalogue {
         self.buckets.retain(|id, _| table.contains_key(id));
     }
 
+    /// Drops what `core` of `cores` owns.
+    pub fn drop_keys_of(&mut self, core: usize, cores: usize) {
+        for (bucket, contents) in &mut self.buckets {
+            contents.keys.retain(|key, _| owner_of(*bucket, key, cores) != core);
+            contents.uploads.retain(|(key, _), _| owner_of(*bucket, key, cores) != core);
+        }
+        self.events.retain(|_, event| core_of(event.route, cores) != core);
+        self.renames.retain(|id, _| owner_of(id.0, &id.1, cores) != core);
+    }
+
     /// Calls `visit` with each slice that something refers to, and with the name of what refers to it.
     pub fn for_each_slice(&self, mut visit: impl FnMut(&Slice, &dyn Fn() -> ObjectName)) {
         for (bucket, contents) in &self.buckets {

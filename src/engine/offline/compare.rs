@@ -100,13 +100,13 @@ fn check_position<D: Disk>(context: &mut Context<'_, D>, logs: &mut Logs, checkp
 }
 
 /// Verifies all checkpoints and holds those that a start may begin with against the log. What only a
-/// checkpoint knows is added to `catalogue`.
+/// checkpoint knows is added to `catalogue`. Returns the cores that have a whole one of this generation, or are lost.
 pub async fn compare_all<D: Disk>(
     context: &mut Context<'_, D>,
     logs: &mut Logs,
     checkpoints: &[Checkpoint],
     catalogue: &mut Catalogue,
-) {
+) -> BTreeSet<usize> {
     for checkpoint in checkpoints {
         check_position(context, logs, checkpoint);
     }
@@ -115,7 +115,7 @@ pub async fn compare_all<D: Disk>(
     let total = checkpoints.iter().map(|checkpoint| checkpoint.bytes).sum();
     let mut done = 0;
     let mut whole: Vec<Checkpoint> = Vec::new();
-    let mut covered = BTreeSet::new();
+    let mut covered = context.cores_lost.clone();
     let mut images = Catalogue::default();
     // Newest first: what it knows beyond a damaged log is the best that there is.
     for checkpoint in checkpoints.iter().rev() {
@@ -123,7 +123,8 @@ pub async fn compare_all<D: Disk>(
         done += checkpoint.bytes;
         let is_current = checkpoint.header.generation == generation
             && checkpoint.header.cores as usize == cores
-            && (checkpoint.header.shard as usize) < cores;
+            && (checkpoint.header.shard as usize) < cores
+            && !context.cores_lost.contains(&(checkpoint.header.shard as usize));
         let mut image = Catalogue::default();
         if !load(context, checkpoint, &mut |entry| {
             if is_current {
@@ -158,6 +159,7 @@ pub async fn compare_all<D: Disk>(
             *catalogue = images;
         }
     }
+    covered
 }
 
 /// Reads a checkpoint; whether it is whole.

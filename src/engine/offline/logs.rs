@@ -79,6 +79,8 @@ pub struct Context<'a, D: Disk> {
     pub findings: &'a mut Findings,
     pub summary: &'a mut Summary,
     pub progress: &'a mut dyn FnMut(Progress),
+    /// Cores whose keys are given up with a drive: what other drives have of them does not count.
+    pub cores_lost: BTreeSet<usize>,
 }
 
 /// Reads the headers of all log segments and sorts them by whose they are.

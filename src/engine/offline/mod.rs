@@ -17,9 +17,12 @@ mod image;
 pub mod inspect;
 mod inventory;
 mod logs;
+mod loss;
 mod reader;
 mod report;
 mod walk;
+
+use std::collections::BTreeSet;
 
 use super::format::record::Record;
 use crate::io::Disk;
@@ -28,6 +31,7 @@ use logs::Context;
 use report::Findings;
 
 pub use describe::{Described, hex};
+pub use loss::{Loss, loss};
 pub use report::{Area, Finding, ObjectName, Report, Severity, Spot, Summary};
 pub use walk::{Gap, GapKind};
 
@@ -108,6 +112,7 @@ pub async fn check<D: Disk>(
         findings: &mut findings,
         summary: &mut summary,
         progress,
+        cores_lost: BTreeSet::new(),
     };
     let checkpoints = compare::open_all(&mut context).await;
     let mut logs = logs::open(&mut context).await;

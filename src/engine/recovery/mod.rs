@@ -4,7 +4,7 @@
 mod prepare;
 mod replay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ use crate::io::{Disk, FileEntry, Host};
 use replay::{Chain, Replay};
 
 pub use prepare::prepare;
-pub(super) use prepare::verify_superblocks;
+pub(super) use prepare::{verify_superblocks, write as write_superblock};
 
 /// Why a node's data cannot be opened.
 #[derive(Debug)]
@@ -367,9 +367,19 @@ fn find_missing<H: Host>(engine: &Engine<H>, inventory: &Inventory, replay: &Rep
             engine.tell_damage(segment, damage);
         }
     }
+    let mut missing = BTreeSet::new();
+    engine.inner.index.borrow().for_each_slice(|slice| {
+        if !inventory.data.contains_key(&slice.extent.segment) {
+            missing.insert(slice.extent.segment);
+        }
+    });
+    engine.inner.payload_missing.borrow_mut().append(&mut missing);
     for (segment, end, bytes) in engine.extents().reach() {
         let (offset, what) = match inventory.data.get(&segment) {
-            None => (0, "the file is missing: payload in it is lost"),
+            None => {
+                engine.inner.payload_missing.borrow_mut().insert(segment);
+                (0, "the file is missing: payload in it is lost")
+            }
             Some((_, file)) if file.bytes < end => (file.bytes, "the file was cut: payload behind is lost"),
             Some(_) => continue,
         };

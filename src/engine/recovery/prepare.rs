@@ -202,7 +202,7 @@ async fn read_one<D: Disk>(disk: &D, name: &str) -> Result<Result<Superblock, Op
 }
 
 /// Writes both files, one after the other, so that one is whole at any time.
-async fn write<D: Disk>(disk: &D, superblock: &Superblock) -> Result<(), OpenError> {
+pub async fn write<D: Disk>(disk: &D, superblock: &Superblock) -> Result<(), OpenError> {
     for name in SUPERBLOCK_NAMES {
         match replace(disk, name, superblock).await {
             // Not a block is free: the block that the file has is written over. What is read of it lies in one

@@ -154,7 +154,7 @@ fn a_drive_that_cannot_be_read_is_named_by_the_start_that_it_refuses() {
 }
 
 /// The superblocks of a drive, to be put back.
-async fn superblocks(simulation: &Simulation, drive: usize) -> Vec<Buffer> {
+pub async fn superblocks(simulation: &Simulation, drive: usize) -> Vec<Buffer> {
     let disk = simulation.disk(drive);
     let mut all = Vec::new();
     for name in SUPERBLOCK_NAMES {
@@ -166,7 +166,7 @@ async fn superblocks(simulation: &Simulation, drive: usize) -> Vec<Buffer> {
     all
 }
 
-async fn put_back(simulation: &Simulation, drive: usize, superblocks: Vec<Buffer>) {
+pub async fn put_back(simulation: &Simulation, drive: usize, superblocks: Vec<Buffer>) {
     let disk = simulation.disk(drive);
     for (name, block) in SUPERBLOCK_NAMES.into_iter().zip(superblocks) {
         let file = disk.open(name, OpenMode::Write).await.unwrap();

@@ -9,6 +9,7 @@ mod histories;
 mod operations;
 mod owed;
 mod quota;
+mod replaced;
 mod rot;
 mod rot_stories;
 
