@@ -5,6 +5,10 @@ from peers import ACCESS_KEY_ID, SECRET, Peer
 from tools import version_of
 
 
+# The last that Rust 1.95 compiles.
+PACKAGE = "s3s-fs@0.14.1"
+
+
 class S3sFs(Peer):
     name = "s3s-fs"
     title = "s3s-fs"
@@ -13,7 +17,7 @@ class S3sFs(Peer):
 
     @classmethod
     def get(cls, tools):
-        program = tools.cargo("s3s-fs", "s3s-fs", "--features", "binary", "--locked")
+        program = tools.cargo("s3s-fs", PACKAGE, "--features", "binary", "--locked")
         return cls(program, version_of(program, "--version"))
 
     def start(self, folder, cpus):
