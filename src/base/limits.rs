@@ -175,6 +175,10 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// system call.
 pub const CHUNK_OVERREAD_BYTES: usize = 8 * 1024;
 
+/// Received behind the last chunk of an aws-chunked body, beside the payload: its empty chunk's line, a checksum and a
+/// signature take up to 350. More is received as it comes.
+pub const CHUNKS_END_BYTES: usize = 512;
+
 /// Bytes of all trailer lines of a chunked or aws-chunked body. A checksum and a signature need 200.
 pub const TRAILER_BYTES_MAX: usize = 4 * 1024;
 
@@ -226,14 +230,17 @@ pub const CLIENT_TOKEN_BYTES_MAX: usize = 64;
 /// a turn: about 100 µs. Larger pieces delay small requests, smaller ones cost switches.
 pub const HASH_SLICE_BYTES: usize = 64 * 1024;
 
-/// Streams that are hashed together: as many as the widest lanes hold, twice. More cost as much as those and others
-/// after them. The same on every processor, so that a seed of the simulation replays on each.
-pub const HASH_STREAMS_TOGETHER_MAX: usize = 32;
+/// Streams of which both MD5 and SHA-256 are computed together: as many as the widest lanes hold. One more would
+/// cost as much as sixteen more. The same on every processor, so that a seed of the simulation replays on each.
+pub const HASH_LANES: usize = 16;
 
-/// Payload bytes of each of several streams that are hashed in lanes before other requests of the core get a turn:
-/// at most about 100 µs for all of them (several times that on processors without vectors). Larger slices would leave
-/// the second-level cache between two digests, too.
-pub const HASH_LANE_SLICE_BYTES: usize = 16 * 1024;
+/// Streams that are hashed together if MD5 is all that is computed of them: twice the widest lanes take turns there.
+pub const HASH_STREAMS_TOGETHER_MAX: usize = 2 * HASH_LANES;
+
+/// Payload bytes that are hashed in lanes before other requests of the core get a turn, where all lanes are taken:
+/// about 100 µs (several times that on processors without vectors). More would leave the second-level cache between
+/// two digests, too.
+pub const HASH_TURN_BYTES: usize = 512 * 1024;
 
 /// Payload up to this length is hashed at once, whoever else hashes: it takes about a microsecond, as bringing it
 /// together with others would.

@@ -15,14 +15,14 @@ use std::rc::Rc;
 use super::stream::{Digests, Hasher};
 use crate::base::instruments::{Distribution, Durations};
 use crate::base::limits::{
-    HASH_ALONE_BYTES_MAX, HASH_LANE_SLICE_BYTES, HASH_SLICE_BYTES, HASH_STREAMS_TOGETHER_MAX,
+    HASH_ALONE_BYTES_MAX, HASH_LANES, HASH_SLICE_BYTES, HASH_STREAMS_TOGETHER_MAX, HASH_TURN_BYTES,
 };
 use crate::base::local::{Sender, oneshot};
 use crate::base::stages::{self, Stage};
 use crate::io::{Buffer, Host};
 
-/// Streams from which each is given a slice of [`HASH_LANE_SLICE_BYTES`]: fewer are hardly cheaper together than
-/// one after the other, and share [`HASH_SLICE_BYTES`].
+/// Streams from which each is given its share of [`HASH_TURN_BYTES`], as many as there may be: fewer are hardly cheaper
+/// together than one after the other, and share [`HASH_SLICE_BYTES`].
 const LANE_STREAMS_MIN: usize = 4;
 
 /// Hashes the streams of a core. Clones are the same batcher.
@@ -125,13 +125,16 @@ impl<H> Inner<H> {
     fn turn(&self) {
         let mut batch: Vec<Waiting> = {
             let mut waiting = self.waiting.borrow_mut();
-            let count = waiting.len().min(HASH_STREAMS_TOGETHER_MAX);
+            // Those who wait longest say how many lanes there are.
+            let has_sha256 = waiting.iter().take(HASH_LANES).any(|waiting| waiting.hasher.has_sha256());
+            let count_max = if has_sha256 { HASH_LANES } else { HASH_STREAMS_TOGETHER_MAX };
+            let count = waiting.len().min(count_max);
             waiting.drain(..count).collect()
         };
         let slice_bytes = if batch.len() < LANE_STREAMS_MIN {
             HASH_SLICE_BYTES / batch.len().max(1)
         } else {
-            HASH_LANE_SLICE_BYTES
+            HASH_TURN_BYTES / batch.len().max(HASH_LANES)
         };
         let mut slices: Vec<(&mut Hasher, &[u8])> = Vec::with_capacity(batch.len());
         for waiting in &mut batch {

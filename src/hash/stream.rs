@@ -120,6 +120,11 @@ impl Hasher {
         Self { chunk: Some(Sha256::default()), ..Self::new(plan) }
     }
 
+    /// Whether SHA-256 is computed, of the stream or of its chunks.
+    pub fn has_sha256(&self) -> bool {
+        self.sha256.is_some() || self.chunk.is_some()
+    }
+
     /// Takes the next bytes of the stream.
     pub fn update(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE_BYTES) {

@@ -34,6 +34,11 @@ pub fn blocks_common<const WORDS: usize>(jobs: &[Job<'_, WORDS>]) -> usize {
 }
 
 /// Jobs lane by lane, as vectors want them: a row for each word of the states, a column for each job.
+///
+/// The alignment is that of the widest register, and meant for the whole frame of the kernel that keeps this on its
+/// stack: compilers don't align frames for the registers they spill, and most of those would lie across two lines
+/// of the cache, by chance of how deep the stack is.
+#[repr(align(64))]
 pub struct Lanes<'a, const WORDS: usize, const LANES: usize> {
     pub words: [[u32; LANES]; WORDS],
     /// Where each job's blocks begin. Lanes without a job compute another job's blocks for nothing.
