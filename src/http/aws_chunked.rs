@@ -33,7 +33,10 @@
 
 use std::ops::Range;
 
-use crate::base::limits::{CHUNK_LINE_BYTES_MAX, CHUNK_OVERREAD_BYTES, TRAILER_BYTES_MAX, TRAILERS_MAX};
+use crate::base::limits::{
+    CHUNK_LINE_BYTES_MAX, CHUNK_OVERREAD_BYTES, CHUNKS_END_BYTES, TRAILER_BYTES_MAX, TRAILERS_MAX,
+};
+use crate::io::Run;
 
 /// Length of a signature in hexadecimal digits.
 pub const SIGNATURE_BYTES: usize = 64;
@@ -75,6 +78,11 @@ impl Span {
         Self { payload: range.start, raw: range }
     }
 
+    /// Framed bytes that the decoder has not looked at.
+    pub fn unread(&self) -> Range<usize> {
+        self.raw.clone()
+    }
+
     /// Where the payload ends: the buffer's length once the decoder has returned `None`.
     pub fn payload(&self) -> usize {
         self.payload
@@ -87,10 +95,28 @@ pub struct AwsChunkedDecoder {
     state: State,
     /// The line of framing at hand, without its end.
     line: Vec<u8>,
+    /// Of the chunk that was announced last.
+    chunk: Announced,
     trailers: Vec<(String, Vec<u8>)>,
     trailer_signature: Option<Signature>,
     /// Bytes of all trailer lines.
     trailer_bytes: usize,
+}
+
+/// What a chunk's line said.
+#[derive(Clone, Copy, Debug, Default)]
+struct Announced {
+    bytes: u64,
+    is_signed: bool,
+}
+
+impl Announced {
+    /// Length of what stands between a chunk before it and its payload.
+    fn framing_bytes(self) -> usize {
+        let digits = self.bytes.checked_ilog(16).unwrap_or(0) as usize + 1;
+        let extension = if self.is_signed { ";chunk-signature=".len() + SIGNATURE_BYTES } else { 0 };
+        "\r\n".len() + digits + extension + "\r\n".len()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,6 +163,46 @@ impl AwsChunkedDecoder {
         }
     }
 
+    /// Payload of the current chunk that is still to come.
+    pub fn due(&self) -> u64 {
+        match self.state {
+            State::Data { remaining } => remaining,
+            _ => 0,
+        }
+    }
+
+    /// What comes next if the chunks go on as they began, as they do from every client that is known: all of the
+    /// same length but the last. At most `room` bytes of payload; `rest` is how much of it is still to come. `None`
+    /// if nothing can be expected, or nothing but payload.
+    pub fn runs(&self, room: usize, mut rest: u64) -> Option<Vec<Run>> {
+        let mut due = match self.state {
+            State::Data { remaining } => remaining,
+            State::DataReturn => 0,
+            _ => return None,
+        };
+        if self.chunk.bytes < CHUNK_OVERREAD_BYTES as u64 {
+            return None;
+        }
+        let (mut runs, mut room) = (Vec::new(), room as u64);
+        loop {
+            let payload = due.min(room);
+            (room, rest) = (room - payload, rest.saturating_sub(payload));
+            let next = Announced { bytes: self.chunk.bytes.min(rest), ..self.chunk };
+            let framing = match next.bytes {
+                _ if payload < due => 0,
+                0 => CHUNKS_END_BYTES,
+                _ => next.framing_bytes(),
+            };
+            // Not above the room.
+            runs.push(Run { payload: payload as usize, framing });
+            if payload < due || next.bytes == 0 || room == 0 {
+                break;
+            }
+            due = next.bytes;
+        }
+        (runs.iter().any(|run| run.framing > 0)).then_some(runs)
+    }
+
     /// The next event in what was received; `None` when all of it is used up. Every received byte is used
     /// up, so the span can be dropped then; bytes behind the end are an error.
     pub fn next(&mut self, buffer: &mut [u8], span: &mut Span) -> Result<Option<Event>, AwsChunkedError> {
@@ -148,8 +214,13 @@ impl AwsChunkedDecoder {
             if span.raw.is_empty() {
                 return Ok(None);
             }
-            if let State::Data { remaining } = self.state {
-                return Ok(Some(self.take_payload(remaining, buffer, span)));
+            match self.state {
+                State::Data { remaining } => return Ok(Some(self.take_payload(remaining, buffer, span))),
+                State::Size => self.take_line(buffer, span)?,
+                _ => {}
+            }
+            if span.raw.is_empty() {
+                return Ok(None);
             }
             let byte = buffer[span.raw.start];
             span.raw.start += 1;
@@ -174,16 +245,22 @@ impl AwsChunkedDecoder {
         Event::Payload(accepted)
     }
 
+    /// Advances to the end of a chunk's line, or of what was received.
+    fn take_line(&mut self, buffer: &[u8], span: &mut Span) -> Result<(), AwsChunkedError> {
+        let received = &buffer[span.raw.clone()];
+        let length = received.iter().position(|byte| *byte == b'\n').unwrap_or(received.len());
+        if self.line.len() + length > CHUNK_LINE_BYTES_MAX {
+            return Err(AwsChunkedError("a chunk's line is too long"));
+        }
+        self.line.extend_from_slice(&received[..length]);
+        span.raw.start += length;
+        Ok(())
+    }
+
     /// Advances over a byte of framing.
     fn take_framing(&mut self, byte: u8) -> Result<Option<Event>, AwsChunkedError> {
         match (self.state, byte) {
             (State::Size, b'\n') => return self.end_size_line().map(Some),
-            (State::Size, _) => {
-                if self.line.len() >= CHUNK_LINE_BYTES_MAX {
-                    return Err(AwsChunkedError("a chunk's line is too long"));
-                }
-                self.line.push(byte);
-            }
             (State::DataReturn, b'\r') => self.state = State::DataLineFeed,
             (State::DataLineFeed, b'\n') => self.state = State::Size,
             (State::DataReturn | State::DataLineFeed, _) => {
@@ -203,7 +280,7 @@ impl AwsChunkedDecoder {
             }
             (State::Done, _) => return Err(AwsChunkedError("bytes follow the last chunk")),
             // `next` deals with these before it looks at a byte.
-            (State::Data { .. } | State::DataEnd { .. }, _) => {}
+            (State::Size | State::Data { .. } | State::DataEnd { .. }, _) => {}
         }
         Ok(None)
     }
@@ -224,6 +301,7 @@ impl AwsChunkedDecoder {
             None => None,
         };
         self.line.clear();
+        self.chunk = Announced { bytes, is_signed: signature.is_some() };
         self.state = match bytes {
             0 => State::DataEnd { last: true },
             remaining => State::Data { remaining },

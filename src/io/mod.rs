@@ -3,6 +3,7 @@
 
 pub mod buffer;
 pub mod directory;
+pub mod scatter;
 pub mod sim;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use crate::base::local::oneshot;
 
 pub use buffer::{Buffer, BufferUsage, Pool};
+pub use scatter::{Place, Run, Scatter, Scattered};
 
 /// Milliseconds since the Unix epoch.
 pub type TimestampMs = u64;

@@ -9,7 +9,7 @@ use super::wire::Wire;
 use crate::base::stages::{self, Stage};
 use crate::http::BodyFraming;
 use crate::http::chunked::ChunkedDecoder;
-use crate::io::Buffer;
+use crate::io::{Buffer, Run, Scatter, Scattered};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -126,6 +126,46 @@ impl Body {
         (result, buffer)
     }
 
+    /// Whether [`Self::read_runs`] can come next.
+    pub fn can_read_runs(&self) -> bool {
+        let is_begun = !self.expects_continue && self.failure.is_none();
+        is_begun && matches!(self.rest, Rest::Length { remaining: 1.., .. }) && self.wire.can_scatter()
+    }
+
+    /// Receives what is there of `runs`, payload behind what `buffer` holds: how much, and where it lies. To be called
+    /// only where [`Self::can_read_runs`]. After an error there is nothing more to read.
+    pub async fn read_runs(
+        &mut self,
+        buffer: Buffer,
+        mut runs: Vec<Run>,
+    ) -> (Result<Scattered, BodyError>, Buffer) {
+        let Rest::Length { remaining, .. } = self.rest else {
+            return (Err(BodyError::Malformed), buffer);
+        };
+        limit_runs(&mut runs, usize::try_from(remaining).unwrap_or(usize::MAX));
+        let scatter = Scatter::new(buffer, runs);
+        self.wire.turn(scatter.capacity()).await;
+        let began = stages::is_looked_at().then(Instant::now);
+        let (result, scatter) = self.wire.receive_scattered(Wait::Peer, scatter).await;
+        let result = received(began, result);
+        let (buffer, scattered) = scatter.into_parts();
+        if let (Rest::Length { remaining, .. }, Ok(count)) = (&mut self.rest, &result) {
+            *remaining -= *count as u64;
+            self.received += *count as u64;
+        }
+        self.failure = result.err();
+        (result.map(|_| scattered), buffer)
+    }
+
+    /// Takes back the last bytes that [`Self::read_runs`] gave: they come again.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        if let Rest::Length { remaining, .. } = &mut self.rest {
+            *remaining += bytes.len() as u64;
+            self.received -= bytes.len() as u64;
+            self.wire.put_back(bytes);
+        }
+    }
+
     /// Appends up to `count` raw bytes of the body to `buffer`; at least one.
     async fn receive(&mut self, mut buffer: Buffer, count: usize) -> (Result<usize, BodyError>, Buffer) {
         let ahead = self.wire.take(&mut buffer, count);
@@ -143,15 +183,7 @@ impl Body {
         self.wire.turn(count).await;
         let began = stages::is_looked_at().then(Instant::now);
         let (result, buffer) = self.wire.receive(Wait::Peer, buffer, count).await;
-        if let Some(began) = began {
-            stages::add(Stage::Receive, began.elapsed());
-        }
-        let result = match result {
-            Ok(0) => Err(BodyError::Incomplete),
-            Ok(count) => Ok(count),
-            Err(error) => Err(body_error(error)),
-        };
-        (result, buffer)
+        (received(began, result), buffer)
     }
 
     /// Takes the framing out of the `count` raw bytes at `start`; returns how much payload there is.
@@ -194,6 +226,29 @@ impl Body {
             },
         }
     }
+}
+
+/// What a receive that began at `began` means to the body.
+fn received(began: Option<Instant>, result: Result<usize, WireError>) -> Result<usize, BodyError> {
+    if let Some(began) = began {
+        stages::add(Stage::Receive, began.elapsed());
+    }
+    match result {
+        Ok(0) => Err(BodyError::Incomplete),
+        Ok(count) => Ok(count),
+        Err(error) => Err(body_error(error)),
+    }
+}
+
+/// Cuts `runs` off after `bytes` of payload and framing.
+fn limit_runs(runs: &mut Vec<Run>, mut bytes: usize) {
+    for run in runs.iter_mut() {
+        run.payload = run.payload.min(bytes);
+        bytes -= run.payload;
+        run.framing = run.framing.min(bytes);
+        bytes -= run.framing;
+    }
+    runs.retain(|run| run.payload + run.framing > 0);
 }
 
 fn body_error(error: WireError) -> BodyError {

@@ -7,6 +7,7 @@ use monoio::io::{AsyncWriteRent, CancelableAsyncReadRent, CancelableAsyncWriteRe
 use monoio::net::TcpStream;
 
 use super::connections::{Membership, Wait, WireError};
+use crate::io::Scatter;
 
 /// The socket and its patience.
 pub(super) struct Socket {
@@ -32,12 +33,36 @@ impl Socket {
             };
             let (result, returned) = self.stream.cancelable_read(buffer, handle).await;
             if !is_interrupted(&result) {
-                let received = *result.as_ref().unwrap_or(&0);
-                self.member.connections.meters().bytes_received.add(received as u64);
-                return (self.member.end(result), returned);
+                return (self.received(result), returned);
             }
             buffer = returned;
         }
+    }
+
+    /// Receives what is there of the runs; 0 at the end.
+    pub(super) async fn receive_scattered(
+        &mut self,
+        wait: Wait,
+        mut scatter: Scatter,
+    ) -> (Result<usize, WireError>, Scatter) {
+        loop {
+            let handle = match self.member.begin(wait) {
+                Ok(handle) => handle,
+                Err(error) => return (Err(error), scatter),
+            };
+            let (result, returned) = self.stream.cancelable_readv(scatter, handle).await;
+            if !is_interrupted(&result) {
+                return (self.received(result), returned);
+            }
+            scatter = returned;
+        }
+    }
+
+    /// Counts what was received.
+    fn received(&self, result: io::Result<usize>) -> Result<usize, WireError> {
+        let count = *result.as_ref().unwrap_or(&0);
+        self.member.connections.meters().bytes_received.add(count as u64);
+        self.member.end(result)
     }
 
     /// Sends all of `buffer` from `start` on.

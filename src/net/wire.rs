@@ -12,7 +12,7 @@ use super::connections::{Membership, Wait, WireError};
 use super::socket::Socket;
 use super::tls::{HandshakeError, Session};
 use crate::base::limits::{HEAD_BYTES_MAX, RECEIVE_BUFFER_BYTES, RESTING_BUFFER_BYTES};
-use crate::io::Buffer;
+use crate::io::{Buffer, Scatter};
 
 /// What is received into: memory that the kernel fills in place, or that opened payload is copied to.
 pub(super) trait Room: IoBuf + IoBufMut + Deref<Target = [u8]> {
@@ -145,6 +145,20 @@ impl Wire {
         let start = buffer.len();
         let (result, slice) = self.socket.receive(wait, buffer.slice_mut(start..start + count)).await;
         (result, slice.into_inner())
+    }
+
+    /// Whether [`Self::receive_scattered`] can come next: nothing was read ahead, and nothing is to be opened.
+    pub(super) fn can_scatter(&self) -> bool {
+        self.tls.is_none() && self.unread().is_empty()
+    }
+
+    /// Receives what is there of the runs; 0 at the end.
+    pub(super) async fn receive_scattered(
+        &mut self,
+        wait: Wait,
+        scatter: Scatter,
+    ) -> (Result<usize, WireError>, Scatter) {
+        self.socket.receive_scattered(wait, scatter).await
     }
 
     /// Sends all of `buffer` from `start` on.

@@ -1,12 +1,17 @@
 //! Payload streams in every coding, cut anywhere, honest and forged.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::auth::sign::{Credentials, sign_v4};
-use crate::auth::{self, Keys, SigningKeys};
+use crate::auth::{self, ChunkSigner, Keys, SigningKeys};
 use crate::base::limits::BLOCK_BYTES;
+use crate::hash::{Digests, Hasher, base64_encode};
 use crate::http::Head;
+use crate::io::Scatter;
 use crate::io::sim::Simulation;
 use crate::s3::request::Request;
 use crate::s3::route::Operation;
@@ -19,18 +24,29 @@ struct Pieces {
     bytes: Vec<u8>,
     at: usize,
     piece_bytes: usize,
+    /// Whether chunks may be received together.
+    scatters: bool,
+    reads: Rc<Cell<usize>>,
     end: Result<(), BodyError>,
 }
 
 impl Pieces {
     fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), at: 0, piece_bytes: usize::MAX, end: Ok(()) }
+        Self {
+            bytes: bytes.into(),
+            at: 0,
+            piece_bytes: usize::MAX,
+            scatters: false,
+            reads: Rc::default(),
+            end: Ok(()),
+        }
     }
 }
 
 impl Incoming for Pieces {
     async fn read(&mut self, mut buffer: Buffer, limit: usize) -> (Result<usize, BodyError>, Buffer) {
         assert!(limit > 0 && buffer.spare() > 0, "a read needs room");
+        self.reads.update(|reads| reads + 1);
         let left = &self.bytes[self.at..];
         let count = buffer.append(&left[..left.len().min(limit).min(self.piece_bytes)]);
         self.at += count;
@@ -39,10 +55,39 @@ impl Incoming for Pieces {
             _ => (Ok(count), buffer),
         }
     }
+
+    fn can_read_runs(&self) -> bool {
+        self.scatters && self.at < self.bytes.len()
+    }
+
+    async fn read_runs(&mut self, buffer: Buffer, runs: Vec<Run>) -> (Result<Scattered, BodyError>, Buffer) {
+        self.reads.update(|reads| reads + 1);
+        let mut scatter = Scatter::new(buffer, runs);
+        let left = &self.bytes[self.at..];
+        self.at += scatter.receive(&left[..left.len().min(self.piece_bytes)]);
+        let (buffer, scattered) = scatter.into_parts();
+        (Ok(scattered), buffer)
+    }
+
+    fn put_back(&mut self, bytes: &[u8]) {
+        self.at -= bytes.len();
+        assert!(self.bytes[self.at..].starts_with(bytes), "they come again as they came");
+    }
 }
 
 /// Receives a payload through buffers of one block.
 fn received(
+    headers: &[(&str, &str)],
+    promise: PayloadPromise,
+    body: Pieces,
+    bytes_max: u64,
+) -> Result<(Vec<u8>, Digests), S3Error> {
+    received_through(BLOCK_BYTES, headers, promise, body, bytes_max)
+}
+
+/// Receives a payload through buffers of `buffer_bytes`.
+fn received_through(
+    buffer_bytes: usize,
     headers: &[(&str, &str)],
     promise: PayloadPromise,
     mut body: Pieces,
@@ -56,7 +101,7 @@ fn received(
     let mut stream = PayloadStream::new(&Batcher::new(host), &mut body, promise, claims, plan, bytes_max);
     let mut payload = Vec::new();
     while !stream.is_ended {
-        let buffer = simulation.block_on(stream.fill(Buffer::heap(BLOCK_BYTES)))?;
+        let buffer = simulation.block_on(stream.fill(Buffer::heap(buffer_bytes)))?;
         assert!(stream.is_ended || buffer.spare() == 0, "only the last buffer may have room left");
         payload.extend_from_slice(&buffer);
     }
@@ -97,10 +142,16 @@ fn framed(
     signer: &mut ChunkSigner,
     trailer: Option<(&str, &str)>,
 ) -> Vec<u8> {
+    framed_chunks(payload.chunks(chunk_bytes), signer, trailer)
+}
+
+fn framed_chunks<'a>(
+    chunks: impl Iterator<Item = &'a [u8]>,
+    signer: &mut ChunkSigner,
+    trailer: Option<(&str, &str)>,
+) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut chunks: Vec<&[u8]> = payload.chunks(chunk_bytes).collect();
-    chunks.push(b"");
-    for chunk in chunks {
+    for chunk in chunks.chain([&b""[..]]) {
         let signature = signer.sign_chunk(&crate::hash::sha256(chunk));
         let signature = std::str::from_utf8(&signature).unwrap();
         out.extend_from_slice(format!("{:x};chunk-signature={signature}\r\n", chunk.len()).as_bytes());
@@ -131,7 +182,7 @@ fn a_plain_payload_must_have_the_digests_it_claims() {
     let error = refusal(&[length], PayloadPromise::Sha256([7; 32]), body());
     assert_eq!(error.code, Code::XAmzContentSHA256Mismatch);
     assert_eq!(error.fields[0], ("ClientComputedContentSHA256", "07".repeat(32)));
-    assert_eq!(error.fields[1], ("S3ComputedContentSHA256", hex(&sha256)));
+    assert_eq!(error.fields[1], ("S3ComputedContentSHA256", stream::hex(&sha256)));
 
     let error =
         refusal(&[length, ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==")], PayloadPromise::Unsigned, body());
@@ -143,6 +194,22 @@ fn a_plain_payload_must_have_the_digests_it_claims() {
     assert_eq!(error.message, "The CRC32 you specified did not match the calculated checksum.");
     let right = [length, ("x-amz-checksum-crc32", "NhCmhg==")];
     assert!(received(&right, PayloadPromise::Unsigned, body(), 5).is_ok());
+}
+
+#[test]
+fn chunks_of_one_length_fill_a_buffer_in_one_read() {
+    let payload = vec![7; 20 * 32_768 + 1_000];
+    let streaming = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
+    let (promise, mut signer) = signed(streaming);
+    let mut body = Pieces::new(framed(&payload, 32_768, &mut signer, None));
+    body.scatters = true;
+    let reads = body.reads.clone();
+    let length = payload.len().to_string();
+    let headers = [("x-amz-decoded-content-length", length.as_str())];
+    let (got, _) = received_through(BUFFER_BYTES, &headers, promise, body, 1 << 20).unwrap();
+    assert!(got == payload);
+    // The first chunk's line, and each of the three buffers.
+    assert_eq!(reads.get(), 4);
 }
 
 #[test]
@@ -252,6 +319,63 @@ proptest! {
         let (got, digests) = received(&headers, promise, body, 1 << 20).unwrap();
         prop_assert_eq!(digests.md5, Some(crate::hash::md5(&payload)));
         prop_assert!(got == payload);
+    }
+
+    /// Most chunks are as long as the first: what is received together is what was expected, and then it is not.
+    #[test]
+    fn chunks_of_any_lengths_that_are_received_together_give_the_payload(
+        chunk_bytes in 8_192usize..20_000,
+        others in prop::collection::vec((0usize..12, 1usize..30_000), 0..4),
+        count in 1usize..12,
+        piece_bytes in 1usize..200_000,
+        buffer_blocks in 1usize..40,
+        has_trailer in any::<bool>(),
+        excess in prop_oneof![3 => Just(0usize), 1 => 1usize..100],
+        flipped in prop::option::weighted(0.25, (any::<prop::sample::Index>(), 0u8..8)),
+    ) {
+        let mut lengths = vec![chunk_bytes; count];
+        for (place, length) in others {
+            lengths.insert(place.min(lengths.len()), length);
+        }
+        let payload: Vec<u8> = (0..lengths.iter().sum::<usize>()).map(|at| (at * 7 + at / 251) as u8).collect();
+        let mut rest = payload.as_slice();
+        let chunks = lengths.iter().map(|length| rest.split_off(..*length).expect("all of them are there"));
+        let streaming = if has_trailer {
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+        } else {
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+        };
+        let (_, mut signer) = signed(streaming);
+        let checksum = Some(ChecksumAlgorithm::Crc32);
+        let mut hasher = Hasher::new(DigestPlan { checksum, ..DigestPlan::default() });
+        hasher.update(&payload);
+        let checksum = base64_encode(&hasher.finish().checksum.unwrap().value);
+        let trailer = has_trailer.then_some(("x-amz-checksum-crc32", checksum.as_str()));
+        let mut bytes = framed_chunks(chunks, &mut signer, trailer);
+        let honest = bytes.clone();
+        if let Some((place, bit)) = flipped {
+            bytes[place.index(honest.len())] ^= 1 << bit;
+        }
+        bytes.extend(std::iter::repeat_n(b'x', excess));
+        let length = payload.len().to_string();
+        let mut headers = vec![("x-amz-decoded-content-length", length.as_str())];
+        if has_trailer {
+            headers.push(("x-amz-trailer", "x-amz-checksum-crc32"));
+        }
+        let outcomes = [true, false].map(|scatters| {
+            let mut body = Pieces::new(bytes.clone());
+            (body.piece_bytes, body.scatters) = (piece_bytes, scatters);
+            received_through(buffer_blocks * BLOCK_BYTES, &headers, signed(streaming).0, body, 1 << 30)
+        });
+        for outcome in outcomes {
+            match outcome {
+                Ok((got, digests)) => {
+                    prop_assert_eq!(digests.md5, Some(crate::hash::md5(&payload)));
+                    prop_assert!(got == payload);
+                }
+                Err(_) => prop_assert!(excess > 0 || bytes != honest),
+            }
+        }
     }
 
     #[test]
