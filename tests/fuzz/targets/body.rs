@@ -3,6 +3,7 @@
 
 use ringcask::auth::sign::{Credentials, sign_v4};
 use ringcask::auth::{self, ChunkSigner, Keys, PayloadPromise, SigningKeys};
+use ringcask::base::limits::{BUFFER_BYTES, CHUNK_OVERREAD_BYTES};
 use ringcask::hash;
 use ringcask::http::Head;
 use ringcask::http::aws_chunked::{AwsChunkedDecoder, Event, Span};
@@ -101,6 +102,10 @@ fn decode_aws(data: &[u8], mut piece: impl FnMut() -> usize) -> Option<Decoded> 
             }
         }
         buffer.truncate(span.payload());
+        let room = 1 + at * 37 % BUFFER_BYTES;
+        let runs = decoder.runs(room, decoder.due().saturating_add(at as u64)).unwrap_or_default();
+        assert!(runs.iter().map(|run| run.payload).sum::<usize>() <= room, "what is expected fits");
+        assert!(runs.len() <= BUFFER_BYTES / CHUNK_OVERREAD_BYTES + 2);
     }
     let is_done = decoder.is_done();
     assert_eq!(is_done, matches!(events.last(), Some(Event::End { .. })));
