@@ -19,6 +19,7 @@ use crate::s3::NewBuckets;
 impl Layer {
     /// Fills in the defaults and checks what no single value shows.
     pub fn settle(self) -> Result<Settings, String> {
+        self.check_listeners()?;
         let data = self.data.unwrap_or_else(|| vec![PathBuf::from("./data")]);
         if data.is_empty() || data.len() > DATA_DIRECTORIES_MAX {
             return Err(format!("--data: give 1 to {DATA_DIRECTORIES_MAX} directories, not {}", data.len()));
@@ -48,28 +49,6 @@ impl Layer {
         let log_size = self.access_log_size.map(|size| size.0);
         let access_log = access_log(self.access_log, log_size, self.access_log_files)?;
         let audit_webhook = audit_webhook(self.audit_webhook, self.audit_webhook_token_file)?;
-        let tls_certificates = self.tls_certificate.unwrap_or_default();
-        let tls_keys = self.tls_key.unwrap_or_default();
-        let tls_self_signed = self.tls_self_signed.unwrap_or(false);
-        match (tls_certificates.is_empty(), tls_self_signed) {
-            (true, _) if !tls_keys.is_empty() => {
-                return Err(
-                    "--tls-key: give the certificate that it belongs to with --tls-certificate".into()
-                );
-            }
-            (true, false) if self.listen_http.is_some() => {
-                return Err("--listen-http: without --tls-certificate, --listen serves plain HTTP; give one of the two"
-                    .into());
-            }
-            (true, false) if self.admin_tls == Some(true) => {
-                return Err("--admin-tls: give a certificate with --tls-certificate".into());
-            }
-            (false, true) => return Err("--tls-self-signed and --tls-certificate are given; give one".into()),
-            _ => {}
-        }
-        if self.metrics_token_file.is_some() && self.admin_listen == Some(AdminListen(None)) {
-            return Err("--metrics-token-file: without --admin-listen there are no metrics to ask for".into());
-        }
         Ok(Settings {
             data,
             listen: self.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9000))),
@@ -80,9 +59,9 @@ impl Layer {
             admin_tls: self.admin_tls.unwrap_or(false),
             metrics_token_file: self.metrics_token_file,
             listen_http: self.listen_http,
-            tls_certificates,
-            tls_keys,
-            tls_self_signed,
+            tls_certificates: self.tls_certificate.unwrap_or_default(),
+            tls_keys: self.tls_key.unwrap_or_default(),
+            tls_self_signed: self.tls_self_signed.unwrap_or(false),
             master_key_file: self.master_key_file,
             cores,
             domains: domains.iter().map(|name| domain(name)).collect::<Result<_, _>>()?,
@@ -106,6 +85,29 @@ impl Layer {
             accept_damage: self.accept_damage.unwrap_or(false),
             forget_master_key: self.forget_master_key.map(fingerprint).transpose()?,
         })
+    }
+
+    /// Refuses what would serve other than the person thinks, or would have no effect.
+    fn check_listeners(&self) -> Result<(), String> {
+        let has_certificate = self.tls_certificate.as_ref().is_some_and(|files| !files.is_empty());
+        let has_key = self.tls_key.as_ref().is_some_and(|files| !files.is_empty());
+        let error = match (has_certificate, self.tls_self_signed.unwrap_or(false)) {
+            (false, _) if has_key => {
+                "--tls-key: give the certificate that it belongs to with --tls-certificate"
+            }
+            (false, false) if self.listen_http.is_some() => {
+                "--listen-http: without --tls-certificate, --listen serves plain HTTP; give one of the two"
+            }
+            (false, false) if self.admin_tls == Some(true) => {
+                "--admin-tls: give a certificate with --tls-certificate"
+            }
+            (true, true) => "--tls-self-signed and --tls-certificate are given; give one",
+            _ if self.metrics_token_file.is_some() && self.admin_listen == Some(AdminListen(None)) => {
+                "--metrics-token-file: without --admin-listen there are no metrics to ask for"
+            }
+            _ => return Ok(()),
+        };
+        Err(error.into())
     }
 }
 
